@@ -1,0 +1,506 @@
+"""The words of mailtrace as data: queries, log entries, hops, deliveries, links, mails.
+
+No I/O and no decisions: parsers make entries, `assemble` makes mails, `run` makes the report of them.
+
+Times are seconds since the epoch as floats. In a `LogEntry` a time is what the line's stamp says (see `Zone`);
+in hops, deliveries and the report it is UTC, corrected by `clocks`.
+Addresses are stored without angle brackets, as the log spells them; `""` is the null sender.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple, Protocol, Union
+
+# ---------------------------------------------------------------------------------------------- asking
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """The one question to every source: lines of these hosts, in this window, with these literals.
+
+    A line answers when it contains *all* of `all_of` and *any* of `any_of`, literally and without regard to
+    case (ASCII letters). Empty `hosts` means every host of the source, empty literals every line.
+    `start` and `end` are UTC seconds, None is unbounded; the window is inclusive.
+    A source may return lines a little outside the window where a log's zone is not known; never lines without
+    the literals.
+    """
+
+    hosts: tuple[str, ...] = ()
+    all_of: tuple[str, ...] = ()
+    any_of: tuple[str, ...] = ()
+    start: float | None = None
+    end: float | None = None
+
+
+class Zone(str, Enum):
+    """How much of a point in time a stamp tells."""
+
+    UTC = "utc"  # the stamp carried its offset: the time is UTC
+    LOCAL = "local"  # a year but no offset: the time reads the clock's face as if it were UTC
+    YEARLESS = "yearless"  # neither: as LOCAL, in the year 2000
+
+
+class Stamp(NamedTuple):
+    """A time as a line writes it: seconds (see `Zone`) and the zone's kind."""
+
+    time: float
+    zone: Zone
+
+
+# --------------------------------------------------------------------------------------------- entries
+
+
+class Peer(NamedTuple):
+    """The other end of a connection; empty where the line does not tell."""
+
+    name: str = ""
+    ip: str = ""
+    port: int | None = None
+
+
+NOBODY = Peer()
+
+
+class Accepted(NamedTuple):
+    """A message enters a queue: Postfix `client=` and `uid=`, Exim `<=`.
+
+    `parent` is an ID on the same host or on `origin` that this message continues, and `parent_kind` says how:
+    `xforward` (orig_queue_id), `requeued` (orig_id), `bounced` (Exim R= on `<= <>`).
+    `recipients` only where the line lists them (Exim `for …`). None: the line does not tell.
+    """
+
+    client: Peer = NOBODY
+    helo: str = ""
+    user: str = ""  # authenticated (sasl_username, A=) or local (uid=, U=) user
+    method: str = ""  # sasl_method, or Exim's authenticator
+    local: bool = False  # submitted on the host itself (pickup, P=local)
+    protocol: str = ""  # Exim P=
+    sender: str | None = None
+    size: int | None = None
+    message_id: str | None = None  # as logged, without <>
+    recipients: tuple[str, ...] = ()
+    parent: str = ""
+    parent_kind: str = ""
+    origin: Peer = NOBODY  # orig_client
+    subject: str | None = None
+    tls: str = ""
+
+
+class MessageId(NamedTuple):
+    """Postfix cleanup `message-id=`; without <>, "" when the message has none."""
+
+    message_id: str
+    resent: bool = False
+
+
+class Queued(NamedTuple):
+    """Postfix qmgr `from=, size=, nrcpt= (queue active)`; seen again at each retry."""
+
+    sender: str
+    size: int
+    nrcpt: int
+
+
+class Attempt(NamedTuple):
+    """One attempt to pass the message on for one recipient.
+
+    `status`: sent, deferred, bounced, expired, rejected, discarded, held, undeliverable (address probes:
+    deliverable/undeliverable).
+    `transport` is the Postfix daemon or service (smtp, lmtp, local, virtual, pipe, relay/smtp …) or Exim's T=.
+    `relay` is empty for `relay=none`; `relay.name` is the bare transport for local deliveries (local, virtual, dovecot).
+    `reply` is the text in parentheses, or of C="…", or the error text. `delays` are Postfix' four, in seconds.
+    `flag` is Exim's (`=>`, `->`, `>>`, `*>`, `**`, `==`), "" for Postfix.
+    """
+
+    recipient: str
+    original: str  # orig_to, or Exim's last <…>; "" when the line has none
+    status: str
+    relay: Peer = NOBODY
+    transport: str = ""
+    reply: str = ""
+    dsn: str = ""
+    delay: float | None = None
+    delays: tuple[float, float, float, float] | None = None
+    tls: str = ""
+    local: bool = False  # ends on this host: stored, or handed to a program
+    flag: str = ""
+    router: str = ""  # Exim R=
+    parents: tuple[str, ...] = ()  # Exim's further <…> between recipient and original
+
+
+class Notified(NamedTuple):
+    """A notification was made: `child` is the queue ID of the message that carries it ("" if not told).
+
+    `kind`: `non-delivery`, `delay`, `success` (delivery status), and `to` `sender` or `postmaster`.
+    """
+
+    child: str
+    kind: str
+    to: str = "sender"
+
+
+class Removed(NamedTuple):
+    """The message left the queue: Postfix `removed`, Exim `Completed`; `how` is "" or the rest of the line
+    (`canceled`, `deleted` by postsuper, `cancelled by …`)."""
+
+    how: str = ""
+
+
+class Action(NamedTuple):
+    """What an administrator or the queue manager did to a message in the queue.
+
+    `what`: expired, force-expired, held, released, requeued, frozen, unfrozen, skipped.
+    """
+
+    what: str
+    text: str = ""
+    sender: str = ""
+
+
+class Check(NamedTuple):
+    """A decision of an access or content check (smtpd, cleanup, postscreen, Exim's ACLs).
+
+    `action`: reject, defer (a temporary reject: 4xx), hold, discard, redirect, filter, bcc, info, warn, prepend …
+    (milter- and header- prefixes taken off). `stage`: CONNECT, EHLO, MAIL, RCPT, DATA, END-OF-MESSAGE, header, body.
+    `text` is the reply or the header, `argument` what stands behind it (redirect's address, prepend's header).
+    """
+
+    action: str
+    stage: str
+    client: Peer = NOBODY
+    sender: str | None = None
+    recipient: str | None = None
+    helo: str = ""
+    code: str = ""  # 450
+    dsn: str = ""  # 4.2.0
+    text: str = ""
+    argument: str = ""
+    subject: str | None = None  # `info: header Subject: …`
+
+
+class Proxied(NamedTuple):
+    """Postfix before-queue filter: `proxy-accept` / `proxy-reject`; joined to its session by pid."""
+
+    accepted: bool
+    reply: str
+    sender: str = ""
+    recipient: str = ""
+    helo: str = ""
+
+
+class Filtered(NamedTuple):
+    """A content filter's own line: which message came, which went (amavis `Queue-ID`, `queued_as`)."""
+
+    program: str
+    verdict: str  # Passed CLEAN, Blocked SPAM …
+    queue_id: str = ""
+    queued_as: tuple[str, ...] = ()
+    message_id: str = ""
+    sender: str = ""
+    recipients: tuple[str, ...] = ()
+    size: int | None = None
+
+
+class Stored(NamedTuple):
+    """A mailbox server's own line: Dovecot `saved mail to`, sieve `stored mail into` / `forwarded to` / `rejected`."""
+
+    program: str
+    session: str
+    user: str
+    message_id: str
+    what: str  # stored, forwarded, rejected, discarded, failed
+    where: str = ""  # mailbox or address
+
+
+class Note(NamedTuple):
+    """A line about a queued message, or about the log itself, that changes no state: an SMTP conversation's
+    error (`host … said`), Exim's retry notes, `Suppressed N messages` (kind `lost`, `count`)."""
+
+    kind: str
+    text: str
+    peer: Peer = NOBODY
+    count: int = 0
+
+
+class Session(NamedTuple):
+    """Connection bookkeeping without a queue ID: connect, disconnect, lost, timeout, tls.
+
+    `direction` is `in` (smtpd) or `out` (smtp); `text` the TLS summary or the counters of `disconnect`."""
+
+    what: str
+    direction: str
+    peer: Peer
+    text: str = ""
+
+
+Event = Union[
+    Accepted,
+    MessageId,
+    Queued,
+    Attempt,
+    Notified,
+    Removed,
+    Action,
+    Check,
+    Proxied,
+    Filtered,
+    Stored,
+    Note,
+    Session,
+]
+
+
+class LogEntry(NamedTuple):
+    """What a parser made of one line."""
+
+    host: str  # the inventory's name, or the one in the line where nobody configured it
+    time: float  # as the stamp says, see `zone`
+    zone: Zone
+    seq: int  # position in its log: order among equal stamps
+    logged_host: str  # the name in the line, "" if it has none
+    instance: str  # first part of the tag: postfix, postfix-out, exim
+    service: str  # rest of the tag: smtpd, submission/smtpd, qmgr …; "" for Exim
+    pid: int
+    queue_id: str  # "" for NOQUEUE and lines without one
+    event: Event
+    raw: str = ""  # the line, only where the parser was asked to keep it
+    raw_time: str = ""  # the stamp as written
+
+
+class Parser(Protocol):
+    """Envelope and grammar together: bytes of whole lines → entries."""
+
+    unparsed: int
+    """Lines of a known mail program that no grammar matched, since the parser was made."""
+
+    def parse(self, block: bytes, seq: int, host: str | Callable[[str], str]) -> Iterable[LogEntry]:
+        """Entries of a block of whole lines, the first of which stands at position `seq` of its log.
+
+        `host` is the name to give every entry, or maps the name in the line to it (a loghost's file; "" for a
+        line without a name). Never raises, whatever the bytes are.
+        """
+
+    def stamp(self, line: bytes) -> Stamp | None:
+        """The time of one line, None if it has none; cheap, for finding a window by bisection."""
+
+
+class Source(Protocol):
+    """Where lines come from. Made by the registry from its options; asked once per wave."""
+
+    hosts: tuple[str, ...]
+
+    def query(self, query: LogQuery) -> Iterator[LogEntry]:
+        """Entries of the lines that answer. Raises `DataError` only when nothing at all can be read; what
+        fails for one file or host is a problem in `coverage()`."""
+
+    def coverage(self) -> list[Coverage]:
+        """What was looked at since the source was made, one item per host and log."""
+
+    def plan(self, query: LogQuery) -> list[str]:
+        """What `query` would do, a line each, without opening a log, file or network."""
+
+    def check(self) -> list[Coverage]:
+        """Verify access and read nothing else."""
+
+    def close(self) -> None:
+        """Let go of connections and files."""
+
+
+# ---------------------------------------------------------------------------------------------- mails
+
+
+class Delivery(NamedTuple):
+    """One attempt of a hop, as the report tells it."""
+
+    recipient: str
+    original_recipient: str
+    status: str  # sent, deferred, bounced, expired, rejected, discarded, held
+    relay: Peer
+    reply: str
+    reply_id: str  # the ID the other side gave the message, "" if its reply names none
+    dsn: str
+    delay: float | None
+    delays: tuple[float, float, float, float] | None
+    tls: str
+    time: float
+    raw_time: str
+    transport: str
+    local: bool
+
+
+@dataclass(slots=True, eq=False)
+class Hop:
+    """One stay of a message in one queue."""
+
+    id: str  # host:instance:queue_id, `#2` behind it for the second lifecycle of a reused ID
+    host: str
+    instance: str
+    queue_id: str
+    mta: str  # postfix or exim
+    first: float
+    last: float
+    client: Peer = NOBODY
+    helo: str = ""
+    user: str = ""
+    local: bool = False
+    tls: str = ""
+    message_id: str = ""
+    sender: str | None = None
+    size: int | None = None
+    subject: str | None = None
+    removed: bool = False
+    held: bool = False
+    deliveries: list[Delivery] = field(default_factory=list)
+    entries: list[LogEntry] = field(default_factory=list)  # only where the job wants them
+
+
+class LinkKind(str, Enum):
+    """Why one hop follows another."""
+
+    RELAYED = "relayed"
+    REINJECTED = "reinjected"
+    FORWARDED = "forwarded"
+    BOUNCED = "bounced"
+    REQUEUED = "requeued"
+
+
+class Certainty(str, Enum):
+    """How sure a link is."""
+
+    PROVEN = "proven"
+    LIKELY = "likely"
+    AMBIGUOUS = "ambiguous"
+
+
+class Evidence(NamedTuple):
+    """One fact that speaks for a link: `kind` (reply-id, message-id, …) and the fact in words."""
+
+    kind: str
+    text: str
+
+
+class Link(NamedTuple):
+    """Hop `to` follows hop `from_` (their ids); `recipients` are those that went this way."""
+
+    from_: str
+    to: str
+    kind: LinkKind
+    certainty: Certainty
+    evidence: tuple[Evidence, ...]
+    recipients: tuple[str, ...] = ()
+
+
+class Step(NamedTuple):
+    """One hop of a path."""
+
+    host: str
+    queue_id: str
+    hop: str = ""  # the hop's id
+
+
+class Recipient(NamedTuple):
+    """What became of one final copy.
+
+    `outcome`: delivered, relayed, deferred, bounced, expired, rejected, discarded, held, quarantined, in_transit,
+    unknown. `seconds`: from the first own acceptance to the final event, None where unknown.
+    """
+
+    recipient: str
+    original_recipient: str
+    outcome: str
+    path: tuple[Step, ...]
+    seconds: float | None
+    reason: str
+    attempts: int
+    certainty: Certainty = Certainty.PROVEN  # of the weakest link on the path
+
+
+@dataclass(slots=True, eq=False)
+class Mail:
+    """Hops and links that belong together, with one row per final copy."""
+
+    id: str
+    message_id: str
+    sender: str | None
+    size: int | None
+    subject: str | None
+    hops: list[Hop]
+    links: list[Link]
+    recipients: list[Recipient]
+    first: float = 0.0
+    last: float = 0.0
+
+
+@dataclass(slots=True)
+class Coverage:
+    """What was read of one host's log. `first`/`last` are UTC; `problem` is "" where all went well.
+
+    `missing` tells that data is missing (exit 3), as against a note."""
+
+    host: str
+    source: str
+    names: tuple[str, ...] = ()  # files, or indices
+    first: float | None = None
+    last: float | None = None
+    lines: int | None = None
+    matched: int = 0
+    unparsed: int = 0
+    problem: str = ""
+    missing: bool = False
+
+
+class ClockNote(NamedTuple):
+    """How the stamps of one host were understood.
+
+    `offset` is seconds east of UTC, None for stamps that carry their own; `skew_seconds` how far the clock is
+    ahead of the fleet's; `proved_by` says what proves it, or `config`, `machine`, `assumed`."""
+
+    host: str
+    offset: float | None
+    year_from: str
+    skew_seconds: float
+    proved_by: str
+
+
+class Warning_(NamedTuple):
+    """Something the reader should know: a stable `code`, a message, the host it is about."""
+
+    code: str
+    message: str
+    host: str = ""
+
+
+class Expectation(NamedTuple):
+    """One expectation of the job and how it came out."""
+
+    text: str
+    held: bool
+    detail: str = ""
+
+
+class Fleet(Protocol):
+    """What the configuration tells about hosts; `hosts.Inventory` is one."""
+
+    def own(self, host: str) -> bool:
+        """Whether this inventory host belongs to the fleet (not `outside`)."""
+
+    def find(self, name: str) -> str:
+        """The inventory's host for a name or an address as logs spell it, "" if it knows none."""
+
+    def zone(self, host: str) -> str:
+        """The configured time zone of a host ("" if none)."""
+
+    @property
+    def names(self) -> Iterable[str]:
+        """All inventory hosts."""
+
+    @property
+    def domain(self) -> str:
+        """The configured domain, "" if none."""
+
+
+Span = Mapping[str, tuple[float, float]]
+"""Host → first and last moment its log covers."""
