@@ -35,6 +35,20 @@ class LogQuery:
     end: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class HostLogs:
+    """Where one inventory host's logs are and how its lines are read (`host_config` and `hosts` of the config).
+
+    Empty strings mean "not configured". `log_files` are paths, globs, `-` (standard input) or `journal`.
+    """
+
+    host: str
+    log_files: tuple[str, ...]
+    log_parser: str = ""
+    time_format: str = ""
+    time_zone: str = ""
+
+
 class Zone(str, Enum):
     """How much of a point in time a stamp tells."""
 
