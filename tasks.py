@@ -1,0 +1,38 @@
+"""The project's tasks, and beside them all commands of mailtrace: `invoke trace …` here is `mailtrace trace …`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from invoke import Collection, Context, task
+
+HERE = Path(__file__).parent
+PYTHON = sys.executable
+
+
+@task
+def check(c: Context) -> None:
+    """Look at the code without running it: ruff, its formatting, mypy."""
+    with c.cd(HERE):
+        c.run(f"{PYTHON} -m ruff check .", echo=True)
+        c.run(f"{PYTHON} -m ruff format --check .", echo=True)
+        c.run(f"{PYTHON} -m mypy", echo=True)
+
+
+@task
+def fmt(c: Context) -> None:
+    """Format the code and mend what ruff can mend by itself."""
+    with c.cd(HERE):
+        c.run(f"{PYTHON} -m ruff check --fix-only .", echo=True)
+        c.run(f"{PYTHON} -m ruff format .", echo=True)
+
+
+@task(name="test", help={"args": "what pytest gets, as in --args 'tests/test_job.py -k near'"})
+def run_tests(c: Context, args: str = "") -> None:
+    """Run the tests, all of them without --args."""
+    with c.cd(HERE):
+        c.run(f"{PYTHON} -m pytest {args}", echo=True, pty=sys.stdout.isatty())
+
+
+ns = Collection(check, fmt, run_tests)
