@@ -1,11 +1,55 @@
-"""The report: all that one run found, and its form as data (`schemas/report.schema.json`)."""
+"""The report: all that one run found, and its form as data (`schemas/report.schema.json`).
+
+What is not known is null; an empty string is a value (the null sender). Times are RFC 3339 in UTC. The same report
+gives the same bytes.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mailtrace.model import ClockNote, Coverage, Expectation, Mail, Warning_
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mailtrace.model import (
+        ClockNote,
+        Coverage,
+        Delivery,
+        Expectation,
+        Hop,
+        Link,
+        Mail,
+        Peer,
+        Recipient,
+        Warning_,
+    )
+
+VERSION = 1
+"""Of the form that `to_dict` gives; a field that goes or changes its meaning raises it, a new one does not."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+# What JSON lets stand bare but a terminal, a browser or an editor acts on: DEL and C1 controls, bidi marks, line
+# separators; and halves of surrogate pairs, which no UTF-8 stream takes.
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
+def rfc3339(time: float | None) -> str | None:
+    """UTC seconds as RFC 3339 with as many digits of the second as it needs, microseconds at most.
+
+    None where the time is unknown or no calendar has it.
+    """
+    if time is None:
+        return None
+    try:
+        at = _EPOCH + timedelta(microseconds=round(time * 1_000_000))
+    except (OverflowError, ValueError):
+        return None
+    text = f"{at.year:04}-{at:%m-%dT%H:%M:%S}"
+    return f"{text}.{at.microsecond:06}".rstrip("0") + "Z" if at.microsecond else text + "Z"
 
 
 @dataclass(slots=True)
@@ -27,12 +71,43 @@ class Report:
     outside: frozenset[str] = frozenset()  # inventory hosts that are not the fleet's
 
     def to_dict(self, *, entries: bool = False) -> dict[str, Any]:
-        """The report as `schemas/report.schema.json` describes it."""
-        raise NotImplementedError
+        """The report as `schemas/report.schema.json` describes it; with `entries`, each hop's raw lines too."""
+        return {
+            "version": VERSION,
+            "job": {"name": self.name, "kind": self.kind},
+            "window": {"start": rfc3339(self.start), "end": rfc3339(self.end)},
+            "partial": self.partial,
+            "mails": [_mail(mail, entries=entries) for mail in self.mails],
+            "coverage": [_coverage(item) for item in self.coverage],
+            "clocks": [_clock(note) for note in self.clocks],
+            "warnings": [_warning(warning) for warning in self.warnings],
+            "expectations": [_expectation(expectation) for expectation in self.expectations],
+        }
 
     def to_json(self, *, entries: bool = False) -> str:
         """`to_dict()` as JSON text, with a newline at its end."""
-        raise NotImplementedError
+        return "".join(self.iter_json(entries=entries))
+
+    def iter_json(self, *, entries: bool = False) -> Iterator[str]:
+        """The text of `to_json` piece by piece: a day's mails are never in memory as text all at once.
+
+        One hop, link or row per line, so that two reports can be compared with `diff`.
+        """
+        head = Report(self.name, self.kind, self.start, self.end, partial=self.partial).to_dict()
+        yield "{\n"
+        for key in ("version", "job", "window", "partial"):
+            yield f'"{key}": {_text(head[key])},\n'
+        yield '"mails": ['
+        for i, mail in enumerate(self.mails):
+            yield ("," if i else "") + "\n" + _mail_text(_mail(mail, entries=entries))
+        yield "\n],\n" if self.mails else "],\n"
+        for key, items in (
+            ("coverage", [_coverage(item) for item in self.coverage]),
+            ("clocks", [_clock(note) for note in self.clocks]),
+            ("warnings", [_warning(warning) for warning in self.warnings]),
+        ):
+            yield f'"{key}": {_lines(items, "")},\n'
+        yield f'"expectations": {_lines([_expectation(item) for item in self.expectations], "")}\n}}\n'
 
 
 class Exporter(Protocol):
@@ -40,3 +115,148 @@ class Exporter(Protocol):
 
     def export(self, report: Report, stream: Any) -> None:
         """Write the report to a text stream (binary for exporters with `binary = True`)."""
+
+
+def _text(value: object) -> str:
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False))
+
+
+def _lines(items: list[Any], indent: str) -> str:
+    if not items:
+        return "[]"
+    return "[\n" + ",\n".join(f"{indent} {_text(item)}" for item in items) + f"\n{indent}]"
+
+
+def _mail_text(mail: dict[str, Any]) -> str:
+    """One mail: its own fields in one line, then a line for each hop, link and recipient."""
+    lists = ("hops", "links", "recipients")
+    own = _text({key: value for key, value in mail.items() if key not in lists})
+    parts = (f'  "{key}": {_lines(mail[key], "  ")}' for key in lists)
+    return f" {own[:-1]},\n" + ",\n".join(parts) + "\n }"
+
+
+def _known(text: str) -> str | None:
+    return text or None
+
+
+def _seconds(value: float | None) -> float | None:
+    """A duration without the noise of float arithmetic; never negative."""
+    return None if value is None else max(0.0, round(value, 6))
+
+
+def _mail(mail: Mail, *, entries: bool) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "id": mail.id,
+        "message_id": _known(mail.message_id),
+        "sender": mail.sender,
+        "size": mail.size,
+    }
+    if mail.subject is not None:
+        out["subject"] = mail.subject
+    out["hops"] = [_hop(hop, entries=entries) for hop in mail.hops]
+    out["links"] = [_link(link) for link in mail.links]
+    out["recipients"] = [_recipient(row) for row in mail.recipients]
+    return out
+
+
+def _hop(hop: Hop, *, entries: bool) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "id": hop.id,
+        "host": hop.host,
+        "instance": hop.instance,
+        "queue_id": hop.queue_id,
+        "mta": hop.mta,
+        "first": rfc3339(hop.first),
+        "last": rfc3339(hop.last),
+        "client": _peer(hop.client, "name"),
+        "helo": _known(hop.helo),
+        # A local submission's user is a uid of the host, not a login.
+        "sasl_user": None if hop.local else _known(hop.user),
+        "tls": _known(hop.tls),
+        "deliveries": [_delivery(delivery) for delivery in hop.deliveries],
+    }
+    if entries:
+        out["entries"] = [entry.raw for entry in hop.entries]
+    return out
+
+
+def _peer(peer: Peer, name: str) -> dict[str, Any] | None:
+    if not any(peer):
+        return None
+    return {name: _known(peer.name), "ip": _known(peer.ip), "port": peer.port}
+
+
+def _delivery(delivery: Delivery) -> dict[str, Any]:
+    delays = delivery.delays
+    return {
+        "recipient": delivery.recipient,
+        "original_recipient": _known(delivery.original_recipient),
+        "status": delivery.status,
+        "relay": _peer(delivery.relay, "host"),
+        "tls": _known(delivery.tls),
+        "dsn": _known(delivery.dsn),
+        "reply": _known(delivery.reply),
+        "reply_id": _known(delivery.reply_id),
+        "delay": delivery.delay,
+        "delays": delays and dict(zip(("before_qmgr", "in_qmgr", "conn_setup", "transmission"), delays, strict=True)),
+        "time": rfc3339(delivery.time),
+        "raw_time": _known(delivery.raw_time),
+    }
+
+
+def _link(link: Link) -> dict[str, Any]:
+    return {
+        "from": link.from_,
+        "to": link.to,
+        "kind": link.kind.value,
+        "certainty": link.certainty.value,
+        "evidence": [{"kind": fact.kind, "text": fact.text} for fact in link.evidence],
+    }
+
+
+def _recipient(row: Recipient) -> dict[str, Any]:
+    return {
+        "recipient": row.recipient,
+        "original_recipient": _known(row.original_recipient),
+        "outcome": row.outcome,
+        "path": [{"host": step.host, "queue_id": step.queue_id} for step in row.path],
+        "seconds": _seconds(row.seconds),
+        "reason": _known(row.reason),
+        "attempts": row.attempts,
+        "certainty": row.certainty.value,
+    }
+
+
+def _coverage(item: Coverage) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        "host": item.host,
+        "source": item.source,
+        "index" if item.source == "opensearch" else "files": list(item.names),
+        "first": rfc3339(item.first),
+        "last": rfc3339(item.last),
+        "lines": item.lines,
+        "matched": item.matched,
+        "unparsed": item.unparsed,
+    }
+    if item.problem:
+        out["problem"] = item.problem
+    return out
+
+
+def _clock(note: ClockNote) -> dict[str, Any]:
+    return {
+        "host": note.host,
+        "offset": note.offset,
+        "year_from": _known(note.year_from),
+        "skew_seconds": round(note.skew_seconds, 6),
+        "proved_by": note.proved_by,
+    }
+
+
+def _warning(warning: Warning_) -> dict[str, Any]:
+    out = {"code": warning.code, "message": warning.message}
+    return {**out, "host": warning.host} if warning.host else out
+
+
+def _expectation(expectation: Expectation) -> dict[str, Any]:
+    return {"text": expectation.text, "held": expectation.held, "detail": _known(expectation.detail)}
