@@ -1,0 +1,145 @@
+"""Where files stand: what the top holds, a test file for every module, and names that say something."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+TOP = {
+    ".ci",
+    ".gitignore",
+    ".pre-commit-config.yaml",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "README.md",
+    "config.yaml.sample",
+    "docs",
+    "jobs",
+    "mailtrace",
+    "pyproject.toml",
+    "schemas",
+    "tasks.py",
+    "tests",
+}
+"""What may stand at the top of the repository."""
+
+WITHOUT_TEST = {
+    "__init__.py": "test_exports.py looks at the public face",
+    "model.py": "data without behaviour: every other test uses it",
+}
+"""Modules without a test file of their own, and why."""
+
+ABOUT_THE_WHOLE = {
+    "test_arrows.py",
+    "test_bench.py",
+    "test_corpus.py",
+    "test_demo.py",
+    "test_docs.py",
+    "test_end_to_end.py",
+    "test_exports.py",
+    "test_layout.py",
+    "test_library.py",
+    "test_recipes.py",
+    "test_wheel.py",
+}
+"""Tests of no single module."""
+
+NO_NAME = {"base", "common", "core", "helper", "helpers", "main", "manager", "misc", "tools", "util", "utils"}
+"""A module is a noun of mail or of this program; these are none."""
+
+
+def tracked() -> list[str]:
+    """The repository's files, and those that would join it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
+
+
+def checkout_only() -> None:
+    """A test that asks git can do so in a checkout only."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("asks git which files belong to the project, and this is no checkout")
+
+
+def strangers(names: Iterable[str]) -> set[str]:
+    """Entries that have no business at the top."""
+    return {name.partition("/")[0] for name in names} - TOP
+
+
+def test_of(module: str) -> str:
+    """The test file of a module, both as paths within `mailtrace` and `tests`; a package's is called after it."""
+    path = Path(module)
+    if path.name == "__init__.py":
+        return str(path.parent.parent / f"test_{path.parent.name}.py")
+    return str(path.parent / f"test_{path.name}")
+
+
+test_of.__test__ = False  # type: ignore[attr-defined]  # a name, not a test
+
+
+def modules() -> list[str]:
+    """Every module that holds code, as a path within the package."""
+    package = ROOT / "mailtrace"
+    return sorted(
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if path.name != "__init__.py" or path.stat().st_size > 0
+    )
+
+
+@pytest.mark.needs("git")
+def test_only_what_is_expected_stands_at_the_top() -> None:
+    checkout_only()
+    assert strangers(tracked()) == set()
+
+
+def test_a_stranger_at_the_top_is_seen() -> None:
+    assert strangers(["README.md", "notes.txt", "mailtrace/cli.py", "scratch/a.py"]) == {"notes.txt", "scratch"}
+
+
+def test_every_module_has_its_test_file() -> None:
+    assert [
+        f"mailtrace/{module}: where is tests/{test_of(module)}?"
+        for module in modules()
+        if module not in WITHOUT_TEST and not (ROOT / "tests" / test_of(module)).exists()
+    ] == []
+
+
+def test_every_test_file_has_its_module() -> None:
+    tests = ROOT / "tests"
+    wanted = {test_of(module) for module in modules()}
+    wanted |= {test_of(str(path.relative_to(ROOT / "mailtrace"))) for path in (ROOT / "mailtrace").rglob("__init__.py")}
+    found = {str(path.relative_to(tests)) for path in tests.rglob("test_*.py")}
+    alone = {name for name in found - wanted - ABOUT_THE_WHOLE if not name.startswith(("lab/", "bench/", "typing/"))}
+    assert alone == set()
+
+
+def test_every_exception_is_still_one() -> None:
+    assert [name for name in WITHOUT_TEST if not (ROOT / "mailtrace" / name).exists()] == []
+
+
+def test_names_of_modules_say_something() -> None:
+    assert [module for module in modules() if Path(module).stem.strip("_") in NO_NAME] == []
+
+
+@pytest.mark.needs("git")
+def test_nothing_generated_is_kept_in_the_repository() -> None:
+    checkout_only()
+    assert [name for name in tracked() if name.endswith((".pyc", ".so", ".whl", ".tar.gz", ".egg-info"))] == []
+
+
+@pytest.mark.needs("git")
+def test_ci_and_scripts_can_be_run() -> None:
+    checkout_only()
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
