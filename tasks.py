@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invoke.collection import Collection
-from invoke.context import Context
 from invoke.tasks import task
+
+if TYPE_CHECKING:
+    from invoke.context import Context
 
 HERE = Path(__file__).parent
 PYTHON = sys.executable

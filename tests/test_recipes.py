@@ -16,6 +16,14 @@ JOBS = ROOT / "jobs"
 PROGRAM = Path(sys.executable).parent / "mailtrace"
 EVENING = {"since": "2026-11-23T01:04:00Z", "until": "2026-11-23T01:06:00Z"}
 
+LIST_MEMBERS = (
+    "agnes@alpha.lab.test",
+    "april@alpha.lab.test",
+    "axel@alpha.lab.test",
+    "ben@beta.lab.test",
+    "bianca@beta.lab.test",
+)
+
 
 class Played(NamedTuple):
     """A recipe's variables for the demo's fleet, and what it must then answer."""
@@ -38,19 +46,7 @@ RECIPES = {
     ),
     "why-did-it-bounce": Played({"recipient": "nobodyc09@world.lab.test"}, 0, {"nobodyc09@world.lab.test": "bounced"}),
     "who-got-it": Played(
-        {"message_id": "<268289832.b10542.JavaMail.app@app-2c>"},
-        0,
-        dict.fromkeys(
-            (
-                "agnes@alpha.lab.test",
-                "april@alpha.lab.test",
-                "axel@alpha.lab.test",
-                "ben@beta.lab.test",
-                "bianca@beta.lab.test",
-            ),
-            "delivered",
-        ),
-        mails=1,
+        {"message_id": "<268289832.b10542.JavaMail.app@app-2c>"}, 0, dict.fromkeys(LIST_MEMBERS, "delivered"), mails=1
     ),
     "what-did-this-user-send": Played(
         {"sender": "david@delta.lab.test"},
