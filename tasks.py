@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from invoke.collection import Collection
-from invoke.tasks import task
+from invoke import Collection, task
+
+from mailtrace import cli
 
 if TYPE_CHECKING:
-    from invoke.context import Context
+    from invoke import Context
 
 HERE = Path(__file__).parent
 PYTHON = sys.executable
@@ -40,4 +41,16 @@ def run_tests(c: Context, args: str = "") -> None:
         c.run(f"{PYTHON} -m pytest {args}", echo=True, pty=sys.stdout.isatty())
 
 
-ns = Collection(check, fmt, run_tests)
+@task
+def picture(c: Context) -> None:
+    """Write the README's picture anew, from what the demo shows."""
+    readme = HERE / "README.md"
+    with c.cd(HERE):
+        shown = c.run(f"{PYTHON} -m mailtrace.cli play jobs/demo.yaml --utc", hide="out")
+    head, mark, rest = readme.read_text(encoding="utf-8").partition("<!-- demo -->\n```text\n")
+    readme.write_text(f"{head}{mark}{shown.stdout}```{rest.partition('```')[2]}", encoding="utf-8")
+
+
+ns = Collection(check, fmt, run_tests, picture)
+for command in cli.namespace.tasks.values():
+    ns.add_task(command)
