@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,11 +45,11 @@ def run_tests(c: Context, args: str = "") -> None:
 @task
 def picture(c: Context) -> None:
     """Write the README's picture anew, from what the demo shows."""
+    program = [str(Path(PYTHON).with_name("mailtrace")), "play", "jobs/demo.yaml", "--utc"]
+    shown = subprocess.run(program, cwd=HERE, check=True, stdout=subprocess.PIPE, text=True).stdout
     readme = HERE / "README.md"
-    with c.cd(HERE):
-        shown = c.run(f"{PYTHON} -m mailtrace.cli play jobs/demo.yaml --utc", hide="out")
     head, mark, rest = readme.read_text(encoding="utf-8").partition("<!-- demo -->\n```text\n")
-    readme.write_text(f"{head}{mark}{shown.stdout}```{rest.partition('```')[2]}", encoding="utf-8")
+    readme.write_text(f"{head}{mark}{shown}```{rest.partition('```')[2]}", encoding="utf-8")
 
 
 ns = Collection(check, fmt, run_tests, picture)
