@@ -52,6 +52,17 @@ def rfc3339(time: float | None) -> str | None:
     return f"{text}.{at.microsecond:06}".rstrip("0") + "Z" if at.microsecond else text + "Z"
 
 
+def visible(text: str) -> str:
+    r"""Text of a log in which nothing moves a cursor, hides or turns letters around: ESC is shown as `\x1b`.
+
+    What Python calls printable stays, so letters of any script do; controls, bidi marks, line separators and
+    halves of surrogate pairs are escaped as in a Python string.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 @dataclass(slots=True)
 class Report:
     """All that one run found. `exit_code` as in the README's table."""

@@ -5,6 +5,7 @@ Times are seconds after `T0`. A hop is named after its host and queue ID.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from mailtrace.model import (
@@ -99,7 +100,7 @@ def mail(hops: list[Hop], rows: list[Recipient], links: list[Link] | None = None
     }
     fields.update(more)
     if links is None:
-        links = [link(one, other) for one, other in zip(hops, hops[1:], strict=False)]
+        links = [link(one, other) for one, other in pairwise(hops)]
     first = min([item.first for item in hops], default=T0)
     fields.setdefault("id", hops[0].id if hops else fields["message_id"])
     fields.setdefault("first", first)

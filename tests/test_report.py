@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from kit import T0, delivery, hop, link, mail, peer, report, row
+from kit import T0, delivery, hop, link, mail, report, row
 
 from mailtrace.model import ClockNote, Coverage, Expectation, LogEntry, Note, Warning_, Zone
 from mailtrace.report import Report, rfc3339
@@ -173,7 +173,7 @@ def test_a_local_submission_s_uid_is_no_login() -> None:
 
 
 @pytest.mark.parametrize(
-    ("time", "text"),
+    "time, text",
     [
         (0.0, "1970-01-01T00:00:00Z"),
         (1795395862.949, "2026-11-23T01:04:22.949Z"),
@@ -230,9 +230,8 @@ def test_the_schema_is_closed_and_explains_every_field(name: str) -> None:
     for path, node in every_object(loaded):
         assert node["additionalProperties"] is False, path
         assert node["description"], path
-        for key, field in node["properties"].items():
-            if "$ref" in field:
-                field = loaded["$defs"][field["$ref"].rsplit("/", 1)[1]]
+        for key, written in node["properties"].items():
+            field = loaded["$defs"][written["$ref"].rsplit("/", 1)[1]] if "$ref" in written else written
             assert field.get("title"), f"{path}.{key}"
             assert field.get("description"), f"{path}.{key}"
             if field.get("type") != "object" and "const" not in field:

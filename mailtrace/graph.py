@@ -1,0 +1,162 @@
+"""The flow of mail over hosts as a directed graph, and its form in Graphviz' language.
+
+Nodes are hosts, an edge is a hand-off, labelled with the queue ID on the host that it leaves; a second queue ID on the
+same host is an edge from the host to itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, Union
+
+from mailtrace.model import Certainty, Delivery, Hop, Link, LinkKind, Mail, Recipient
+from mailtrace.report import visible
+
+if TYPE_CHECKING:
+    from mailtrace.report import Report
+
+Target = Union[str, "os.PathLike[str]", TextIO, None]
+
+NAMED = 3
+"""A merged edge names its queue IDs up to so many."""
+_OPEN_ENDED = ("relayed", "in_transit", "unknown")
+"""Outcomes of mail that was handed to a host without a hop of its own."""
+
+
+@dataclass(slots=True)
+class Edge:
+    """Hand-offs between two hosts; one, unless parallel ones were merged. `style` is Graphviz' ("" for solid)."""
+
+    from_host: str
+    to_host: str
+    queue_ids: list[str] = field(default_factory=list)
+    style: str = ""
+
+    @property
+    def label(self) -> str:
+        """The queue ID, or the number of messages and, where they are few, their queue IDs."""
+        if len(self.queue_ids) == 1:
+            return self.queue_ids[0]
+        count = f"{len(self.queue_ids):,} messages"
+        return "\n".join([count, *self.queue_ids]) if len(self.queue_ids) <= NAMED else count
+
+
+class MailGraph:
+    """Hosts and the hand-offs between them, in the order in which they were added."""
+
+    def __init__(self) -> None:
+        """An empty graph, which is a valid one."""
+        self.hosts: dict[str, str] = {}  # name → Graphviz style, "" for hosts whose log was read
+        self.edges: list[Edge] = []
+
+    @classmethod
+    def of(cls, report: Report) -> MailGraph:
+        """The graph of a report's mails.
+
+        Of one mail every hand-off is an edge; of several, parallel edges are merged and counted. A host that took mail
+        and has no log here (outside the fleet, or not covered) has a dashed border; a link that is one of several
+        equal candidates is a dashed edge, one to a bounce message a dotted one.
+        """
+        graph = cls()
+        hops = {hop.id: hop for mail in report.mails for hop in mail.hops}
+        for hop in hops.values():
+            graph.hosts.setdefault(hop.host, "")
+        known = {name.lower(): name for name in (*(item.host for item in report.coverage), *graph.hosts)}
+        merge = len(report.mails) > 1
+        merged: dict[tuple[str, str, str], Edge] = {}
+        seen: set[tuple[str, str]] = set()
+        for mail in report.mails:
+            for one, to, style in (*_linked(mail, hops, seen), *_handed_out(mail, hops, known)):
+                graph.hosts.setdefault(to, "dashed")
+                edge = merged.get((one.host, to, style)) if merge else None
+                if edge is None:
+                    edge = merged[one.host, to, style] = graph._edge(one.host, to, style)
+                edge.queue_ids.append(one.queue_id)
+        return graph
+
+    def add_hop(self, from_host: str, to_host: str, queue_id: str) -> None:
+        """Add a hand-off from a host to another, or to itself, of the message with this queue ID on `from_host`."""
+        self.hosts.setdefault(from_host, "")
+        self.hosts.setdefault(to_host, "")
+        self._edge(from_host, to_host, "").queue_ids.append(queue_id)
+
+    def _edge(self, from_host: str, to_host: str, style: str) -> Edge:
+        self.edges.append(Edge(from_host, to_host, style=style))
+        return self.edges[-1]
+
+    def to_dot(self, path: Target = None) -> None:
+        """Write the graph in Graphviz' language to a file, or to a stream; None and "-" are standard output.
+
+        Raises `OSError` when the file can't be written.
+        """
+        if path is None or path == "-":
+            sys.stdout.write(str(self))
+        elif isinstance(path, (str, os.PathLike)):
+            Path(path).write_text(str(self), encoding="utf-8")
+        else:
+            path.write(str(self))
+
+    def __str__(self) -> str:
+        """The graph in Graphviz' language. Every name is quoted: hosts have dots, some are called `node`."""
+        import pydot
+
+        dot = pydot.Dot("", graph_type="digraph")
+        for host, style in self.hosts.items():
+            dot.add_node(pydot.Node(quoted(host), **_style(style)))
+        for key, edge in enumerate(self.edges):
+            ends = quoted(edge.from_host), quoted(edge.to_host)
+            dot.add_edge(pydot.Edge(*ends, key=key, label=quoted(edge.label), **_style(edge.style)))
+        lines = (line.rstrip() for line in dot.to_string().splitlines())
+        return "".join(f"{line}\n" for line in lines if line)
+
+
+def quoted(text: str) -> str:
+    """A name or label as a string of Graphviz' language that shows just this text, line breaks included."""
+    lines = (visible(line).replace("\\", "\\\\").replace('"', '\\"') for line in text.split("\n"))
+    return '"' + "\\n".join(lines) + '"'
+
+
+def _style(style: str) -> dict[str, Any]:
+    return {"style": style} if style else {}
+
+
+def _linked(mail: Mail, hops: dict[str, Hop], seen: set[tuple[str, str]]) -> list[tuple[Hop, str, str]]:
+    """The hand-offs that links prove. A link between two mails may stand in both and is drawn once."""
+    out: list[tuple[Hop, str, str]] = []
+    for link in mail.links:
+        one, other = hops.get(link.from_), hops.get(link.to)
+        if one is not None and other is not None and (link.from_, link.to) not in seen:
+            seen.add((link.from_, link.to))
+            out.append((one, other.host, _link_style(link)))
+    return out
+
+
+def _link_style(link: Link) -> str:
+    if link.certainty is Certainty.AMBIGUOUS:
+        return "dashed"
+    return "dotted" if link.kind is LinkKind.BOUNCED else ""
+
+
+def _handed_out(mail: Mail, hops: dict[str, Hop], known: dict[str, str]) -> list[tuple[Hop, str, str]]:
+    """The hand-offs to hosts that have no hop here, each message once."""
+    out: dict[tuple[str, str, str], tuple[Hop, str, str]] = {}
+    for row in mail.recipients:
+        hop = hops.get(row.path[-1].hop) if row.path and row.outcome in _OPEN_ENDED else None
+        delivery = _last_sent(hop, row) if hop is not None else None
+        if hop is None or delivery is None or delivery.local:
+            continue
+        name = delivery.relay.name or delivery.relay.ip
+        if name:
+            to = known.get(name.lower(), name)
+            out.setdefault((hop.id, to, delivery.reply_id or delivery.reply), (hop, to, ""))
+    return list(out.values())
+
+
+def _last_sent(hop: Hop, row: Recipient) -> Delivery | None:
+    names = {row.recipient.lower(), row.original_recipient.lower()}
+    sent = [d for d in hop.deliveries if d.status == "sent"]
+    mine = [d for d in sent if {d.recipient.lower(), d.original_recipient.lower()} & names]
+    return max(mine or sent, key=lambda d: d.time, default=None)
