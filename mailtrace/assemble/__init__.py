@@ -1,0 +1,264 @@
+"""Entries → hops → links → mails. Pure: no I/O, any order of entries, any source.
+
+    collect (stays.py)    entries to stays: one stay of a message in one queue, reused IDs told apart
+    link    (links.py)    which stay follows which, with evidence; teaches names (names.py) and clocks
+    refuse  (refusals.py) what was turned away, and whose attempt it was
+    judge   (verdicts.py) one row for each final copy
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from mailtrace.assemble.links import Linker
+from mailtrace.assemble.names import Names
+from mailtrace.assemble.refusals import Door, Turned, sort_out
+from mailtrace.assemble.stays import Stay, Try, collect
+from mailtrace.assemble.verdicts import Context, refused, rows
+from mailtrace.clocks import Clocks
+from mailtrace.model import (
+    NOBODY,
+    Certainty,
+    ClockNote,
+    Delivery,
+    Evidence,
+    Fleet,
+    Hop,
+    Link,
+    LinkKind,
+    LogEntry,
+    Mail,
+    Peer,
+    Span,
+)
+
+__all__ = ["Assembly", "assemble"]
+
+
+@dataclass(slots=True)
+class Assembly:
+    """All mails, in order of first sight, how the clocks were read, and what a walk needs to go on."""
+
+    mails: list[Mail]
+    clocks: list[ClockNote]
+    _clocks: Clocks
+    _names: Names
+    _doors: dict[str, list[LogEntry]]
+    _named: dict[str, tuple[str, ...]]
+
+    def utc(self, entry: LogEntry) -> float:
+        """The corrected moment of an entry."""
+        return self._clocks.utc(entry.host, entry.zone, entry.time)
+
+    def lines(self, mail: Mail) -> list[LogEntry]:
+        """The entries of a mail, where `keep_entries` was asked for."""
+        return [*(entry for hop in mail.hops for entry in hop.entries), *self._doors.get(mail.id, ())]
+
+    def hosts_of(self, peer: Peer) -> tuple[str, ...]:
+        """The hosts that a relay or a client may be, () where nothing is known of it."""
+        return tuple(sorted(self._names.of(peer)))
+
+    def named(self, hop: Hop) -> tuple[str, ...]:
+        """Other IDs on a hop's own host that its lines name: notifications, forwards, parents."""
+        return self._named.get(hop.id, ())
+
+
+def assemble(
+    entries: Iterable[LogEntry],
+    fleet: Fleet | None = None,
+    *,
+    span: Span | None = None,
+    machine: str = "",
+    near: float,
+    keep_entries: bool = False,
+) -> Assembly:
+    """Build the mails that the entries tell of.
+
+    `span` is what each host's log covers (UTC seconds; by default what the entries cover), `machine` the zone of
+    stamps that nothing explains ("" is this machine's), `near` the moment (UTC) that a year which nothing proves must
+    not lie after. The result depends on the set of entries, not on their order.
+    """
+    clocks = Clocks(fleet.zone if fleet else _nowhere, machine=machine, near=near)
+    stays, loose = collect(entries, clocks)
+    stays.sort(key=lambda s: (s.host, s.instance, s.queue_id, s.number))
+    hosts = {stay.host for stay in stays} | {entry.host for _check, entry in loose.refusals}
+    hosts.update(entry.host for entry in loose.rest)
+    names = Names(fleet, hosts)
+    Linker(stays, names, clocks).run()
+    turned = sort_out(loose.refusals, stays, names, clocks)
+    context = Context(names, _own(fleet), span if span is not None else _span(stays))
+    mails = [_mail(root, turned, context, keep_entries=keep_entries) for root in stays if _is_root(root)]
+    doors = {}
+    for door in turned.doors:
+        mail = _turned_away(door)
+        mails.append(mail)
+        doors[mail.id] = [refusal.entry for refusal in door.refusals]
+    mails.sort(key=lambda mail: (mail.first, mail.id))
+    named = {stay.id: _named(stay) for stay in stays} if keep_entries else {}
+    return Assembly(mails, clocks.notes(), clocks, names, doors, named)
+
+
+def _nowhere(_host: str) -> str:
+    return ""
+
+
+def _own(fleet: Fleet | None) -> Callable[[str], bool]:
+    """Whether a host is the fleet's: the inventory's unless `outside`, and every other whose log is read."""
+    if fleet is None:
+        return lambda _host: True
+    known = frozenset(fleet.names)
+    return lambda host: host not in known or fleet.own(host)
+
+
+def _named(stay: Stay) -> tuple[str, ...]:
+    ids = [notice.child for notice, _entry in stay.notices]
+    ids += [t.reply.id for t in stay.tries if t.reply is not None and t.reply.kind == "forwarded"]
+    ids += [queue_id for filtered, _entry in stay.filtered for queue_id in (filtered.queue_id, *filtered.queued_as)]
+    if stay.accepted is not None:
+        ids.append(stay.accepted.parent)
+    return tuple(sorted({queue_id for queue_id in ids if queue_id and queue_id != stay.queue_id}))
+
+
+def _span(stays: list[Stay]) -> dict[str, tuple[float, float]]:
+    span: dict[str, tuple[float, float]] = {}
+    for stay in stays:
+        first, last = span.get(stay.host, (stay.first, stay.last))
+        span[stay.host] = (min(first, stay.first), max(last, stay.last))
+    return span
+
+
+def _is_root(stay: Stay) -> bool:
+    """Whether a mail begins here: nothing led to it, or it reports on another (a bounce)."""
+    if not stay.whole and stay.accepted is None and not stay.checks:
+        return False  # only a filter's or a queue tool's line names this ID
+    return stay.parent is None or stay.kind == LinkKind.BOUNCED
+
+
+def _mail(root: Stay, turned: Turned, context: Context, *, keep_entries: bool) -> Mail:
+    stays = _travel(root)
+    links = [_link(stay.parent, stay) for stay in stays if stay.parent is not None]
+    for stay in stays:
+        links.extend(_link(stay, child) for child in stay.children if child.kind == LinkKind.BOUNCED)
+        links.extend(
+            Link(rival.id, stay.id, LinkKind.RELAYED if rival.host != stay.host else LinkKind.REINJECTED,
+                 Certainty.AMBIGUOUS, (Evidence("candidates", f"{len(stay.rivals)} messages fit equally well"),))
+            for rival in stay.rivals
+        )  # fmt: skip
+    recipients = rows(root, context)
+    for refusal, certainty in turned.of.get(id(root), ()):
+        check = refusal.check
+        recipients.append(refused(_words(check.code, check.dsn, check.text), check.client, check.recipient or "", certainty))
+    recipients = [
+        row._replace(attempts=row.attempts + sum(r.times for r in again))
+        if (again := turned.retried.get((id(root), row.original_recipient.lower())))
+        else row
+        for row in recipients
+    ]
+    first = root.first
+    for again in (turned.retried.get((id(root), row.original_recipient.lower()), []) for row in recipients):
+        first = min([first, *(r.time for r in again)])
+    hops = [_hop(stay, keep_entries=keep_entries) for stay in stays]
+    return Mail(
+        id=root.id,
+        message_id=next((s.message_id for s in stays if s.message_id), ""),
+        sender=next((s.sender for s in stays if s.sender is not None), None),
+        size=next((s.size for s in stays if s.size is not None), None),
+        subject=next((s.subject for s in stays if s.subject is not None), None),
+        hops=hops,
+        links=links,
+        recipients=recipients,
+        first=first,
+        last=max(stay.last for stay in stays),
+    )
+
+
+def _travel(root: Stay) -> list[Stay]:
+    """The stays of one mail, a hop before those that follow it, otherwise by time."""
+    out, waiting = [], [root]
+    while waiting:
+        waiting.sort(key=lambda s: (s.first, s.id), reverse=True)
+        stay = waiting.pop()
+        out.append(stay)
+        waiting.extend(child for child in stay.children if child.kind != LinkKind.BOUNCED)
+    return out
+
+
+def _link(parent: Stay, child: Stay) -> Link:
+    through = tuple(
+        dict.fromkeys(t.attempt.recipient for t in parent.tries if t.target is child)
+    )
+    evidence = tuple(Evidence(kind, text) for kind, text in child.evidence)
+    return Link(parent.id, child.id, LinkKind(child.kind), Certainty(child.certainty), evidence, through)
+
+
+def _hop(stay: Stay, *, keep_entries: bool) -> Hop:
+    accepted = stay.accepted
+    return Hop(
+        id=stay.id,
+        host=stay.host,
+        instance=stay.instance,
+        queue_id=stay.queue_id,
+        mta="exim" if "-" in stay.queue_id else "postfix",
+        first=stay.first,
+        last=stay.last,
+        client=accepted.client if accepted else NOBODY,
+        helo=accepted.helo if accepted else "",
+        user=accepted.user if accepted else "",
+        local=bool(accepted and accepted.local),
+        tls=accepted.tls if accepted else "",
+        message_id=stay.message_id or "",
+        sender=stay.sender,
+        size=stay.size,
+        subject=stay.subject,
+        removed=stay.removed is not None,
+        held=any(check.action == "hold" for check, _entry in stay.checks),
+        deliveries=[_delivery(t) for t in stay.tries],
+        entries=stay.entries if keep_entries else [],
+    )
+
+
+def _delivery(attempt: Try) -> Delivery:
+    event, reply = attempt.attempt, attempt.reply
+    return Delivery(
+        recipient=event.recipient,
+        original_recipient=event.original or event.recipient,
+        status=event.status,
+        relay=event.relay,
+        reply=event.reply,
+        reply_id=reply.id if reply is not None else "",
+        dsn=event.dsn,
+        delay=event.delay,
+        delays=event.delays,
+        tls=event.tls,
+        time=attempt.time,
+        raw_time=attempt.entry.raw_time,
+        transport=event.transport,
+        local=event.local,
+    )
+
+
+def _turned_away(door: Door) -> Mail:
+    first = door.refusals[0]
+    recipients = [
+        refused(_words(r.check.code, r.check.dsn, r.check.text), r.check.client, r.check.recipient or "", Certainty.PROVEN)
+        ._replace(attempts=r.times)
+        for r in door.refusals
+    ]  # fmt: skip
+    names = f"{first.host}:{first.entry.instance}:NOQUEUE:{first.entry.pid}@{first.time:.6f}:{first.check.recipient}"
+    return Mail(
+        id=names,
+        message_id="",
+        sender=first.check.sender,
+        size=None,
+        subject=None,
+        hops=[],
+        links=[],
+        recipients=recipients,
+        first=first.time,
+        last=door.refusals[-1].time,
+    )
+
+
+def _words(code: str, dsn: str, text: str) -> str:
+    return " ".join(part for part in (code, dsn, text) if part)

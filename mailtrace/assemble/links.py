@@ -1,0 +1,639 @@
+"""Which stay follows which: every link with its kind, its evidence and how sure it is.
+
+The strongest evidence is used first, and teaches what the weaker needs: lines that name both IDs, then the reply's ID
+(learning names, addresses, zones and skews from the links it proves), then Message-ID or envelope together with
+the hosts, recipients and order. Nothing is linked by time alone, and what has two equal candidates is not chosen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from statistics import median
+
+from mailtrace.assemble.names import Names, plain
+from mailtrace.assemble.stays import Stay, Try
+from mailtrace.clocks import Clocks, nearest_offset
+from mailtrace.ids import LONG_LIVED
+from mailtrace.model import Certainty, LinkKind, Peer
+
+PROVEN, LIKELY, AMBIGUOUS = Certainty.PROVEN.value, Certainty.LIKELY.value, Certainty.AMBIGUOUS.value
+QUEUE_REPLIES = frozenset({"postfix", "exim", "sendmail"})
+"""Kinds of reply whose ID is the queue ID in the other host's log, where that log can be read."""
+
+CLOSE = 5.0  # seconds between two ends of a hand-off, clocks corrected
+SKEWED = 2.0  # seconds of a pair's median difference that mean a wrong clock and not a rounded stamp
+DAYS = 6 * 86400.0  # longer than any queue keeps a message
+GROWTH = 4096  # bytes that one hop adds at most (Received and filter headers)
+HEADER = 64  # bytes by which what one way adds differs from mail to mail
+MOMENT = 60.0  # seconds between two ends that only their envelope joins
+SAME = 3.0  # seconds within which two lines of one host are about the same moment
+
+
+class Linker:
+    """Finds the parent of every stay that has one."""
+
+    def __init__(self, stays: list[Stay], names: Names, clocks: Clocks) -> None:
+        self.stays = stays
+        self.names = names
+        self.clocks = clocks
+        self.by_id: dict[str, list[Stay]] = defaultdict(list)
+        for stay in stays:
+            self.by_id[stay.queue_id].append(stay)
+
+    def run(self) -> None:
+        """Link everything, strongest evidence first."""
+        self.date()
+        self.stated()
+        self.replies(sure=True)
+        if self.settle_clocks():
+            self.date()
+        self.replies(sure=False)
+        if self.settle_clocks():
+            self.date()
+        self.xforward()
+        self.resubmitted()
+        self.pairs()
+        self.gaps()
+
+    def date(self) -> None:
+        """Correct the times of all stays by what is known of the clocks."""
+        for stay in self.stays:
+            stay.date(self.clocks)
+
+    # ------------------------------------------------------------------ lines that name both IDs
+
+    def stated(self) -> None:
+        """Links that a program states: notifications, local forwards, requeues, Exim's R=."""
+        for stay in self.stays:
+            for notice, entry in stay.notices:
+                if notice.child:
+                    child = self.near(notice.child, stay, self.clocks.utc(stay.host, entry.zone, entry.time))
+                    if child:
+                        words = f"{stay.queue_id}: {notice.to} {notice.kind} notification: {notice.child}"
+                        self.join(stay, child, LinkKind.BOUNCED, PROVEN, [("notification", words)])
+            for attempt in stay.tries:
+                if attempt.reply is not None and attempt.reply.kind == "forwarded":
+                    child = self.near(attempt.reply.id, stay, attempt.time)
+                    if child and self.join(
+                        stay, child, LinkKind.FORWARDED, PROVEN, [("forwarded", f"forwarded as {attempt.reply.id}")]
+                    ):
+                        attempt.target = child
+            accepted = stay.accepted
+            if accepted is not None and accepted.parent and accepted.parent_kind in ("bounced", "requeued"):
+                parent = self.near(accepted.parent, stay, stay.first, before=True)
+                if parent:
+                    kind = LinkKind.BOUNCED if accepted.parent_kind == "bounced" else LinkKind.REQUEUED
+                    words = f"{stay.queue_id} names {accepted.parent}"
+                    self.join(parent, stay, kind, PROVEN, [(accepted.parent_kind, words)])
+
+    def near(self, queue_id: str, stay: Stay, time: float, *, before: bool = False) -> Stay | None:
+        """The lifecycle of an ID on the stay's host that was alive at a moment."""
+        found = [s for s in self.by_id.get(queue_id, ()) if s.host == stay.host and s is not stay]
+        if before:
+            found = [s for s in found if s.first <= time + SAME]
+            return max(found, key=lambda s: s.first, default=None)
+        alive = [s for s in found if s.first <= time + SAME and s.last >= time - SAME]
+        same = [s for s in alive if s.instance == stay.instance] or alive
+        if same:
+            return min(same, key=lambda s: abs(s.first - time))
+        return min(found, key=lambda s: abs(s.first - time), default=None)
+
+    # ------------------------------------------------------------------ the reply's ID
+
+    def replies(self, *, sure: bool) -> None:
+        """Links by the ID in the SMTP reply. `sure`: only those that need neither names nor clocks."""
+        for stay in self.stays:
+            answers: dict[str, tuple[Stay, str, list[tuple[str, str]]] | None] = {}
+            for attempt in stay.tries:
+                reply = attempt.reply
+                if reply is None or attempt.target is not None or reply.kind not in QUEUE_REPLIES:
+                    continue
+                if reply.id not in self.by_id:
+                    continue
+                if reply.id not in answers:
+                    answers[reply.id] = self.answer(stay, attempt, sure=sure)
+                answer = answers[reply.id]
+                if answer is None:
+                    continue
+                child, certainty, evidence = answer
+                if child.parent is not stay:
+                    kind = LinkKind.REINJECTED if child.host == stay.host else LinkKind.RELAYED
+                    if not self.join(stay, child, kind, certainty, evidence):
+                        continue
+                attempt.target = child
+
+    def answer(self, stay: Stay, attempt: Try, *, sure: bool) -> tuple[Stay, str, list[tuple[str, str]]] | None:
+        """The one stay that an attempt's reply means, if the evidence singles it out."""
+        reply = attempt.reply
+        assert reply is not None  # noqa: S101 - the caller looked
+        long = bool(LONG_LIVED(reply.id))
+        ranked = []
+        for child in self.by_id[reply.id]:
+            if child is stay or (child.parent is not None and child.parent is not stay):
+                continue
+            rank = self.rank(stay, attempt, child, long=long)
+            if rank is not None:
+                ranked.append((rank, child))
+        if not ranked:
+            return None
+        ranked.sort(key=lambda item: item[0], reverse=True)
+        (mid, place, close, overlap), child = ranked[0]
+        if len(ranked) > 1 and ranked[1][0] == ranked[0][0]:
+            return None
+        if sure and not (mid and (long or len(ranked) == 1)):
+            return None
+        if not (mid or place or long):
+            if not (close and overlap):
+                return None
+        evidence = [("reply-id", f"{attempt.attempt.relay.name or 'the relay'} answered: queued as {reply.id}")]
+        if mid:
+            evidence.append(("message-id", f"same Message-ID <{child.message_id}>"))
+        if place:
+            evidence.append(("relay", f"relay {attempt.attempt.relay.name}[{attempt.attempt.relay.ip}] is {child.host}"))
+        certain = long or (mid and (place or close)) or (place and close)
+        return child, PROVEN if certain else LIKELY, evidence
+
+    def rank(self, stay: Stay, attempt: Try, child: Stay, *, long: bool) -> tuple[int, int, int, int] | None:
+        """How well a child fits an attempt: Message-ID, place, time, recipient. None: it contradicts."""
+        mids = same_message_id(stay, child)
+        if mids is False:
+            return None
+        place = self.place(stay, attempt, child)
+        if place is False and not long:
+            return None
+        delay = attempt.attempt.delay or 0.0
+        distance = child.first - attempt.time
+        close = -min(delay, DAYS) - CLOSE <= distance <= CLOSE
+        loose = self.clocks.unproved(stay.host) or self.clocks.unproved(child.host)
+        if not close and not long and not loose and abs(distance) > DAYS:
+            return None
+        handed = attempt.attempt.recipient.lower()
+        overlap = handed in child.incoming()
+        return (1 if mids else 0, 1 if place else 0, 1 if close else 0, 1 if overlap else 0)
+
+    def place(self, stay: Stay, attempt: Try, child: Stay) -> bool | None:
+        """Whether the child is where the attempt went: True, False (contradiction), None (nothing known)."""
+        relay = attempt.attempt.relay
+        if self.names.is_local(relay, stay.host):
+            if child.host != stay.host:
+                # a filter may answer for the host that it passes the message on to
+                return None if relay.port not in (None, 25) else False
+            return True
+        there = self.names.of(relay)
+        if there and child.host not in there:
+            return False
+        client = child.accepted.client if child.accepted else None
+        came = self.names.of(client) if client else frozenset()
+        if came and stay.host not in came and not self.names.is_local(client, child.host):  # type: ignore[arg-type]
+            return False
+        return True if there or came else None
+
+    # ------------------------------------------------------------------ what proven links teach
+
+    def settle_clocks(self) -> bool:
+        """Learn names, zones and skews from the links so far; whether any clock moved."""
+        pairs: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for stay in self.stays:
+            taught = set()
+            for attempt in stay.tries:
+                child = attempt.target
+                if child is None or child.kind != LinkKind.RELAYED or id(child) in taught:
+                    continue
+                taught.add(id(child))
+                self.names.learn(attempt.attempt.relay, child.host)
+                if child.accepted is not None:
+                    self.names.learn(child.accepted.client, stay.host)
+                pairs[(stay.host, child.host)].append(handoff_difference(attempt, child))
+        moved = False
+        unproved = frozenset(host for pair in pairs for host in pair if self.clocks.unproved(host))
+        for host, seconds in solve(pairs, unproved).items():
+            if self.clocks.unproved(host):
+                zone = nearest_offset(seconds)
+                if zone:
+                    self.clocks.shift(host, zone)
+                    seconds -= zone
+                    moved = True
+            if abs(seconds) >= SKEWED:
+                self.clocks.skew[host] = self.clocks.skew.get(host, 0.0) + seconds
+                moved = True
+        return moved
+
+    # ------------------------------------------------------------------ XFORWARD, filters' own lines
+
+    def xforward(self) -> None:
+        """Links that the next queue states itself (orig_queue_id) or the filter between them (amavis)."""
+        for stay in self.stays:
+            for filtered, _entry in stay.filtered:
+                for queue_id in filtered.queued_as:
+                    child = self.near(queue_id, stay, stay.last)
+                    if child and child.parent is None and same_message_id(stay, child) is not False:
+                        words = f"{filtered.program}: Queue-ID {stay.queue_id}, queued as {queue_id}"
+                        self.join(stay, child, LinkKind.REINJECTED, PROVEN, [("filter", words)])
+                        self.point(stay, child)
+            accepted = stay.accepted
+            if accepted is None or accepted.parent_kind != "xforward" or stay.parent is not None:
+                continue
+            found = [
+                s
+                for s in self.by_id.get(accepted.parent, ())
+                if s is not stay and s.first <= stay.first + CLOSE and same_message_id(s, stay) is not False
+            ]
+            here = [s for s in found if s.host == stay.host]
+            parent = max(here or found, key=lambda s: s.first, default=None)
+            if parent is not None:
+                kind = LinkKind.REINJECTED if parent.host == stay.host else LinkKind.RELAYED
+                words = f"{stay.queue_id} came with orig_queue_id={accepted.parent}"
+                self.join(parent, stay, kind, PROVEN, [("xforward", words)])
+                self.point(parent, stay)
+
+    def point(self, parent: Stay, child: Stay) -> None:
+        """Say which attempts of the parent led to the child: those whose recipients it took."""
+        took = child.incoming()
+        for attempt in open_tries(parent):
+            if attempt.attempt.recipient.lower() in took:
+                attempt.target = child
+
+    # ------------------------------------------------------------------ programs that send again
+
+    def resubmitted(self) -> None:
+        """A pipe or sieve that submits the same message anew on its host (same Message-ID)."""
+        sources: dict[tuple[str, str], list[Stay]] = defaultdict(list)
+        for stay in self.stays:
+            if stay.message_id and any(t.attempt.local and t.target is None for t in stay.tries):
+                sources[(stay.host, stay.message_id)].append(stay)
+        for child in self.stays:
+            accepted = child.accepted
+            if child.parent is not None or accepted is None or not accepted.local or not child.message_id:
+                continue
+            found = [
+                s
+                for s in sources.get((child.host, child.message_id), ())
+                if s is not child and s.first <= child.first + SAME and not descends(s, child)
+            ]
+            if len(found) != 1:
+                continue
+            parent = found[0]
+            took = child.incoming()
+            handed = [t for t in parent.tries if t.attempt.local and t.target is None and t.attempt.status == "sent"]
+            through = [t for t in handed if t.attempt.recipient.lower() in took]
+            kind = LinkKind.REINJECTED if through else LinkKind.FORWARDED
+            words = f"submitted on {child.host} with the same Message-ID <{child.message_id}>"
+            if self.join(parent, child, kind, LIKELY, [("message-id", words)]):
+                for attempt in through or [t for t in handed if t.attempt.transport != "local"][:1]:
+                    attempt.target = child
+
+    # ------------------------------------------------------------------ several facts together
+
+    def pairs(self) -> None:
+        """Links without an ID: Message-ID (or, without one, the envelope) with hosts, recipients and order."""
+        matcher = Matcher(self)
+        matcher.match()
+
+    def gaps(self) -> None:
+        """Links over a host that no log covers: what went to it and what came from it."""
+        waiting: dict[str, list[tuple[Stay, Try]]] = defaultdict(list)
+        for stay in self.stays:
+            for attempt in open_tries(stay):
+                if stay.message_id and not self.names.is_local(attempt.attempt.relay, stay.host):
+                    waiting[stay.message_id].append((stay, attempt))
+        for child in self.stays:
+            if child.parent is not None or not child.message_id or child.message_id not in waiting:
+                continue
+            accepted = child.accepted
+            if accepted is None or accepted.local:
+                continue
+            took = child.incoming()
+            parents: dict[int, Stay] = {}
+            for stay, attempt in waiting[child.message_id]:
+                if stay is child or attempt.target is not None or descends(stay, child):
+                    continue
+                if attempt.attempt.recipient.lower() not in took or child.first < stay.first - CLOSE:
+                    continue
+                if same_peer(attempt.attempt.relay, accepted.client, self.names):
+                    parents.setdefault(id(stay), stay)
+            if len(parents) == 1:
+                parent = next(iter(parents.values()))
+                name = accepted.client.name or accepted.client.ip
+                words = f"same Message-ID and recipients went to {name} and came from it; its log was not read"
+                if self.join(parent, child, LinkKind.RELAYED, LIKELY, [("gap", words)]):
+                    self.point(parent, child)
+
+    # ------------------------------------------------------------------ the link itself
+
+    def join(
+        self, parent: Stay, child: Stay, kind: LinkKind, certainty: str, evidence: list[tuple[str, str]]
+    ) -> bool:
+        """Make `child` follow `parent`, unless it has a parent or that would close a ring."""
+        if child.parent is parent:
+            return True
+        if child.parent is not None or parent is child or descends(parent, child):
+            return False
+        child.parent, child.kind, child.certainty, child.evidence = parent, kind, certainty, evidence
+        parent.children.append(child)
+        return True
+
+
+Choice = tuple[tuple[int, ...], Stay, list[Try]]
+"""A possible parent: what speaks for it (compared as it stands), the stay, and the attempts that it would explain."""
+
+
+class Matcher:
+    """Pairs orphans with open attempts by several facts together, one to one."""
+
+    def __init__(self, linker: Linker) -> None:
+        self.linker = linker
+        self.names = linker.names
+        self.growth: dict[tuple[str, str], float] = {}
+
+    def match(self) -> None:
+        """Settle what is the only choice, which leaves others with one choice, and so on; the rest is ambiguous."""
+        index = self.open_index()
+        found = {id(s): self.candidates(s, index) for s in self.linker.stays if self.is_orphan(s)}
+        pending = [s for s in self.linker.stays if found.get(id(s))]
+        for _ in (False, True):
+            pending = self.rounds(pending, found)
+            self.learn_growth()
+        for child in pending:
+            rivals = [parent for _rank, parent, _tries in self.best(child, found[id(child)])]
+            child.rivals = sorted(rivals, key=lambda s: (s.first, s.id))
+
+    def rounds(self, pending: list[Stay], found: dict[int, list[tuple[Stay, Try | None]]]) -> list[Stay]:
+        """Settle round by round; what is left has no, or no single, best choice."""
+        while True:
+            live = [(child, self.best(child, found[id(child)])) for child in pending]
+            claims: dict[int, list[tuple[tuple[int, ...], Stay, bool]]] = defaultdict(list)
+            for child, choices in live:
+                for rank, parent, tries in choices:
+                    for slot in tries or (parent,):
+                        claims[id(slot)].append((rank, child, len(choices) == 1))
+            rest = []
+            for child, choices in live:
+                if len(choices) == 1 and not self.contested(child, choices[0], claims):
+                    self.settle(child, choices[0])
+                elif choices:
+                    rest.append(child)
+            if len(rest) == len(pending):
+                return rest
+            pending = rest
+
+    def is_orphan(self, stay: Stay) -> bool:
+        """A stay that some other stay may have led to."""
+        if stay.parent is not None or not stay.whole:
+            return False
+        accepted = stay.accepted
+        return accepted is None or not accepted.local
+
+    def open_index(self) -> dict[str, list[tuple[Stay, Try | None]]]:
+        """Attempts that led nowhere yet, by the address they handed on; stays with lost lines by Message-ID.
+
+        A reply that names a queue ID says where the message is, though that ID's lines may not be at hand.
+        """
+        index: dict[str, list[tuple[Stay, Try | None]]] = defaultdict(list)
+        for stay in self.linker.stays:
+            if not stay.whole:
+                continue
+            for attempt in open_tries(stay):
+                if attempt.reply is None or attempt.reply.kind not in QUEUE_REPLIES:
+                    index[attempt.attempt.recipient.lower()].append((stay, attempt))
+            if stay.message_id and lost_lines(stay):
+                index["mid:" + stay.message_id].append((stay, None))
+        return index
+
+    def candidates(self, child: Stay, index: dict[str, list[tuple[Stay, Try | None]]]) -> list[tuple[Stay, Try | None]]:
+        """All open attempts (or stays with lost lines) that do not contradict a child."""
+        found: dict[tuple[int, int], tuple[Stay, Try | None]] = {}
+        keys = sorted(child.incoming())
+        if child.message_id:
+            keys.append("mid:" + child.message_id)
+        for key in keys:
+            for stay, attempt in index.get(key, ()):
+                if stay is not child and self.fits(stay, attempt, child):
+                    found[(id(stay), id(attempt))] = (stay, attempt)
+        return list(found.values())
+
+    def fits(self, stay: Stay, attempt: Try | None, child: Stay) -> bool:
+        """Whether Message-ID or envelope, hosts and order allow that a child came from a stay."""
+        mids = same_message_id(stay, child)
+        if mids is False or not self.hosts_fit(stay, attempt, child, known=mids is None):
+            return False
+        if mids is None and not same_envelope(stay, attempt, child):
+            return False
+        if not stay.first - CLOSE <= child.first <= stay.first + DAYS:
+            return False
+        if attempt is not None and stay.host != child.host:
+            delay = attempt.attempt.delay or 0.0
+            return attempt.time - delay - CLOSE <= child.first <= attempt.time + CLOSE
+        return True
+
+    def hosts_fit(self, stay: Stay, attempt: Try | None, child: Stay, *, known: bool) -> bool:
+        """Whether the relay that a stay names and the client that a child names allow the pair.
+
+        `known`: only where at least one of the two names is known to mean the other's host.
+        """
+        client = child.accepted.client if child.accepted else None
+        here = client is not None and self.names.is_local(client, child.host)
+        came = self.names.of(client) if client is not None and not here else frozenset()
+        if here and stay.host != child.host:
+            return False
+        if came and stay.host not in came:
+            return False
+        if attempt is None:
+            return bool(came) if not here else True
+        relay = attempt.attempt.relay
+        to_self = self.names.is_local(relay, stay.host)
+        if to_self or here:
+            return to_self and stay.host == child.host and (here or client is None)
+        there = self.names.of(relay)
+        if there and child.host not in there:
+            return False
+        return bool(there or came) or not known
+
+    def best(self, child: Stay, candidates: list[tuple[Stay, Try | None]]) -> list[Choice]:
+        """The best of the candidates that are still open, one item a parent."""
+        by_parent: dict[int, tuple[Stay, list[Try]]] = {}
+        for stay, attempt in candidates:
+            if (attempt is not None and attempt.target is not None) or descends(stay, child):
+                continue
+            tries = by_parent.setdefault(id(stay), (stay, []))[1]
+            if attempt is not None:
+                tries.append(attempt)
+        choices = [
+            (self.rank(stay, tries, child), stay, tries)
+            for stay, tries in by_parent.values()
+            if tries or lost_lines(stay)
+        ]
+        most = max((rank for rank, _stay, _tries in choices), default=())
+        return [choice for choice in choices if choice[0] == most]
+
+    def rank(self, stay: Stay, tries: list[Try], child: Stay) -> tuple[int, ...]:
+        """What speaks for a parent: Message-ID, attempts, all recipients, no others, sender, the usual growth."""
+        took = child.incoming()
+        handed = {t.attempt.recipient.lower() for t in tries}
+        subset = bool(took) and took <= handed
+        whole = subset and len(took) == len({t.attempt.recipient.lower() for t in open_tries(stay)})
+        mid = same_message_id(stay, child)
+        sender = stay.sender is not None and child.sender is not None and bare(stay.sender) == bare(child.sender)
+        return (bool(mid), bool(tries), subset, whole, sender, self.grows(stay, child))
+
+    def grows(self, stay: Stay, child: Stay) -> bool:
+        """Whether a child is larger than its parent by what this way usually adds."""
+        if stay.size is None or child.size is None:
+            return False
+        grown = child.size - stay.size
+        usual = self.growth.get((stay.host, child.host))
+        return 0 <= grown <= GROWTH if usual is None else abs(grown - usual) <= HEADER
+
+    def learn_growth(self) -> None:
+        """What each way between two hosts usually adds to a message (its Received header)."""
+        grown: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for child in self.linker.stays:
+            parent = child.parent
+            if parent is not None and child.kind != LinkKind.BOUNCED and None not in (parent.size, child.size):
+                grown[(parent.host, child.host)].append(child.size - parent.size)  # type: ignore[operator]
+        self.growth = {way: median(sizes) for way, sizes in grown.items()}
+
+    def contested(
+        self, child: Stay, choice: Choice, claims: dict[int, list[tuple[tuple[int, ...], Stay, bool]]]
+    ) -> bool:
+        """Whether another orphan has as good a right to the same attempts, and no other choice."""
+        rank, parent, tries = choice
+        return any(
+            other is not child and their_rank >= rank and (only or their_rank > rank)
+            for slot in tries or (parent,)
+            for their_rank, other, only in claims[id(slot)]
+        )
+
+    def settle(self, child: Stay, choice: Choice) -> None:
+        """Link a pair that is the only choice."""
+        rank, parent, tries = choice
+        if any(t.target is not None for t in tries):
+            return
+        kind = LinkKind.REINJECTED if parent.host == child.host else LinkKind.RELAYED
+        evidence = []
+        if rank[0]:
+            evidence.append(("message-id", f"same Message-ID <{child.message_id}>"))
+        if tries:
+            some = ", ".join(sorted(t.attempt.recipient for t in tries)[:3])
+            evidence.append(("recipient", f"same recipients: {some}"))
+        if child.accepted is not None:
+            client = child.accepted.client
+            evidence.append(("client", f"{child.host} took it from {client.name}[{client.ip}]"))
+        if self.linker.join(parent, child, kind, LIKELY, evidence):
+            for attempt in tries:
+                attempt.target = child
+
+
+# ---------------------------------------------------------------------------------------------- facts
+
+
+def same_message_id(one: Stay, other: Stay) -> bool | None:
+    """Whether two stays have one Message-ID; None where one of them is not known or empty."""
+    if not one.message_id or not other.message_id:
+        if one.message_id == "" and other.message_id:
+            return None
+        return None
+    if one.message_id == other.message_id:
+        return True
+    return plain_id(one.message_id) == plain_id(other.message_id)
+
+
+def plain_id(message_id: str) -> str:
+    """A Message-ID as it is compared between programs that log it differently."""
+    return re.sub(r"\s+", "", message_id).strip("<>").lower()
+
+
+_SRS = re.compile(r"^SRS[01][=+-].*?[=+-](?P<domain>[^=@]+)=(?P<local>[^@]+)@", re.IGNORECASE)
+_BATV = re.compile(r"^prvs=[0-9a-z]+=", re.IGNORECASE)
+
+
+def bare(sender: str) -> str:
+    """An envelope sender without what forwarders and signers add to it (SRS, BATV)."""
+    found = _SRS.match(sender)
+    if found:
+        return f"{found['local']}@{found['domain']}".lower()
+    return _BATV.sub("", sender).lower()
+
+
+def same_envelope(stay: Stay, attempt: Try | None, child: Stay) -> bool:
+    """Without a Message-ID on both sides: sender, size and moment must agree (the recipient does already)."""
+    if attempt is None or stay.sender is None or child.sender is None or bare(stay.sender) != bare(child.sender):
+        return False
+    if stay.size is not None and child.size is not None and not 0 <= child.size - stay.size <= GROWTH:
+        return False
+    return abs(child.first - attempt.time) <= MOMENT
+
+
+def open_tries(stay: Stay) -> list[Try]:
+    """Attempts that handed the message on and have no known continuation."""
+    return [t for t in stay.tries if t.target is None and t.attempt.status == "sent" and not t.attempt.local]
+
+
+def lost_lines(stay: Stay) -> bool:
+    """Whether a stay's own lines show that some of its delivery lines are missing."""
+    done = sum(1 for t in stay.tries if t.attempt.status in ("sent", "bounced", "expired", "discarded"))
+    if stay.nrcpt is not None:
+        return done < stay.nrcpt
+    return stay.removed is not None and not stay.tries
+
+
+def descends(stay: Stay, ancestor: Stay) -> bool:
+    """Whether `stay` is `ancestor` or follows it."""
+    at: Stay | None = stay
+    while at is not None:
+        if at is ancestor:
+            return True
+        at = at.parent
+    return False
+
+
+def same_peer(relay: Peer, client: Peer, names: Names) -> bool:
+    """Whether what one host calls its relay is what another calls its client."""
+    if relay.ip and relay.ip == client.ip:
+        return True
+    if relay.name and plain(relay.name) == plain(client.name) and plain(relay.name) != "unknown":
+        return True
+    there, came = names.of(relay), names.of(client)
+    return bool(there & came)
+
+
+def handoff_difference(attempt: Try, child: Stay) -> float:
+    """Seconds by which a child's clock is ahead of its parent's, 0 where the stamps allow that they agree.
+
+    The next hop takes a message between the start of the transmission and the parent's `sent` line.
+    """
+    delays = attempt.attempt.delays
+    took = (delays[2] + delays[3]) if delays else 1.0
+    late = child.first - attempt.time
+    if -took - 1.2 <= late <= 1.2:
+        return 0.0
+    return late + took / 2 if late < 0 else late
+
+
+def solve(pairs: dict[tuple[str, str], list[float]], unproved: frozenset[str]) -> dict[str, float]:
+    """How far each host's clock is ahead of the others', from the differences of pairs.
+
+    The clock that differs from most of its neighbours is the wrong one; it is put right, then the next. Clocks
+    whose zone nothing proves go first.
+    """
+    edges: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for (one, other), differences in pairs.items():
+        if one == other:
+            continue
+        middle = median(differences)
+        edges[one][other].append(-middle)
+        edges[other][one].append(middle)
+    ahead: dict[str, float] = {}
+    for _ in range(2 * len(edges)):
+        votes: dict[str, tuple[bool, float, int, float]] = {}
+        for host, others in edges.items():
+            off = [median(ds) - ahead.get(host, 0.0) + ahead.get(other, 0.0) for other, ds in others.items()]
+            wrong = [d for d in off if abs(d) >= SKEWED]
+            if wrong:
+                zone = host in unproved and abs(median(wrong)) > SKEWED * 60
+                votes[host] = (zone, len(wrong) / len(off), len(wrong), median(wrong))
+        if not votes:
+            break
+        host = max(votes, key=lambda h: (votes[h][:3], h))
+        ahead[host] = ahead.get(host, 0.0) + votes[host][3]
+    return {host: seconds for host, seconds in ahead.items() if abs(seconds) >= SKEWED}

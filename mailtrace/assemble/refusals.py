@@ -1,0 +1,198 @@
+"""What a server refused without taking it: whose attempt it was, or a mail of its own.
+
+A refusal of one own host by another is the far end of a delivery attempt that the other host logs itself. A
+temporary one that the same client later repeats with success (greylisting) is an earlier attempt of that mail. What
+is left was turned away at the door: a mail with an empty path.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import NamedTuple
+
+from mailtrace.assemble.links import CLOSE, bare
+from mailtrace.assemble.names import Names, address, loopback
+from mailtrace.assemble.stays import Stay
+from mailtrace.clocks import Clocks
+from mailtrace.model import Certainty, Check, LogEntry, Peer
+
+TRANSACTION = 30.0
+"""Seconds between the refusal of one recipient and the acceptance of another in one SMTP transaction, at most."""
+RETRY = 5 * 86400.0
+"""Seconds after which a client does not come back for a message that was refused for now."""
+
+
+class Refusal(NamedTuple):
+    """One refused recipient; `times` where the same line came again in the session."""
+
+    host: str
+    time: float
+    check: Check
+    entry: LogEntry
+    times: int = 1
+
+
+class Door(NamedTuple):
+    """A mail that was turned away: its refusals, all of one transaction."""
+
+    refusals: tuple[Refusal, ...]
+
+
+class Turned:
+    """What became of all refusals."""
+
+    def __init__(self) -> None:
+        self.doors: list[Door] = []
+        self.of: dict[int, list[tuple[Refusal, Certainty]]] = defaultdict(list)  # id(stay) → refused in its transaction
+        self.retried: dict[tuple[int, str], list[Refusal]] = defaultdict(list)  # (id(stay), recipient) → greylisted
+        self.far_ends: list[Refusal] = []
+
+
+def sort_out(loose: list[tuple[Check, LogEntry]], stays: list[Stay], names: Names, clocks: Clocks) -> Turned:
+    """Put every refusal where it belongs."""
+    turned = Turned()
+    doors: list[Refusal] = []
+    attempts = _attempts(stays)
+    entries = _entries(stays)
+    for refusal in _gather(loose, stays, clocks):
+        check = refusal.check
+        if check.recipient is None:
+            continue
+        if _far_end(refusal, attempts, names):
+            turned.far_ends.append(refusal)
+            continue
+        owner = _transaction(refusal, stays_by_session(entries, refusal))
+        if owner is not None and check.action != "defer":
+            turned.of[id(owner)].append((refusal, Certainty.LIKELY))
+            continue
+        later = _later(refusal, entries) if check.action == "defer" else None
+        if later is not None:
+            turned.retried[(id(later), check.recipient.lower())].append(refusal)
+        elif owner is not None:
+            turned.of[id(owner)].append((refusal, Certainty.LIKELY))
+        else:
+            doors.append(refusal)
+    for stay in stays:
+        _own_checks(stay, turned, attempts, names, clocks)
+    turned.doors = _doors(doors)
+    return turned
+
+
+def _gather(loose: list[tuple[Check, LogEntry]], stays: list[Stay], clocks: Clocks) -> list[Refusal]:
+    """Refusals in order, the same one in the same session counted."""
+    del stays
+    found: dict[tuple[object, ...], Refusal] = {}
+    for check, entry in loose:
+        time = clocks.utc(entry.host, entry.zone, entry.time)
+        key = (entry.host, entry.pid, entry.service, int(time), check)
+        before = found.get(key)
+        if before is not None:
+            found[key] = before._replace(times=before.times + 1, time=min(time, before.time))
+        else:
+            found[key] = Refusal(entry.host, time, check, entry)
+    return sorted(found.values(), key=lambda r: (r.time, r.host, r.entry.seq))
+
+
+def _attempts(stays: list[Stay]) -> dict[tuple[str, str], list[float]]:
+    """Times of all unsuccessful attempts by (host, recipient)."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for stay in stays:
+        for attempt in stay.tries:
+            if attempt.attempt.status != "sent":
+                found[(stay.host, attempt.attempt.recipient.lower())].append(attempt.time)
+    return found
+
+
+def _entries(stays: list[Stay]) -> dict[tuple[str, str], list[Stay]]:
+    """Stays by (host, client address)."""
+    found: dict[tuple[str, str], list[Stay]] = defaultdict(list)
+    for stay in stays:
+        if stay.accepted is not None and stay.accepted.client.ip:
+            found[(stay.host, address(stay.accepted.client.ip))].append(stay)
+    for group in found.values():
+        group.sort(key=lambda s: s.first)
+    return found
+
+
+def stays_by_session(entries: dict[tuple[str, str], list[Stay]], refusal: Refusal) -> list[Stay]:
+    """Stays that the same process took from the same client."""
+    group = entries.get((refusal.host, address(refusal.check.client.ip)), ())
+    return [s for s in group if s.entries[0].pid == refusal.entry.pid]
+
+
+def _far_end(refusal: Refusal, attempts: dict[tuple[str, str], list[float]], names: Names) -> bool:
+    """Whether the client is a host whose own log tells of this attempt."""
+    client = refusal.check.client
+    recipient = (refusal.check.recipient or "").lower()
+    if loopback(client):
+        hosts = frozenset({refusal.host})
+    else:
+        hosts = names.of(client)
+    for host in hosts:
+        if host not in names.hosts:
+            continue
+        times = attempts.get((host, recipient))
+        if times and any(abs(time - refusal.time) <= CLOSE * 2 for time in times):
+            return True
+        if not loopback(client):
+            return True
+    return False
+
+
+def _transaction(refusal: Refusal, stays: list[Stay]) -> Stay | None:
+    """The stay of the same SMTP transaction: same process, client and sender, next accepted."""
+    sender = refusal.check.sender
+    for stay in stays:
+        if not -CLOSE <= stay.first - refusal.time <= TRANSACTION or stay.parent is not None:
+            continue
+        if sender is not None and stay.sender is not None and bare(sender) != bare(stay.sender):
+            continue
+        return stay
+    return None
+
+
+def _later(refusal: Refusal, entries: dict[tuple[str, str], list[Stay]]) -> Stay | None:
+    """The stay in which the same client brought the same mail again."""
+    check = refusal.check
+    for stay in entries.get((refusal.host, address(check.client.ip)), ()):
+        if not 0 <= stay.first - refusal.time <= RETRY or not stay.whole:
+            continue
+        if check.sender is not None and stay.sender is not None and check.sender.lower() != stay.sender.lower():
+            continue
+        if check.recipient is not None and check.recipient.lower() in stay.incoming():
+            return stay
+    return None
+
+
+def _own_checks(
+    stay: Stay, turned: Turned, attempts: dict[tuple[str, str], list[float]], names: Names, clocks: Clocks
+) -> None:
+    """Refusals that a stay logged under its own queue ID."""
+    if stay.parent is not None:
+        return
+    for check, entry in stay.checks:
+        if check.action not in ("reject", "defer") or check.recipient is None:
+            continue
+        client = check.client if check.client != Peer() else (stay.accepted.client if stay.accepted else check.client)
+        time = clocks.utc(entry.host, entry.zone, entry.time)
+        refusal = Refusal(stay.host, time, check._replace(client=client), entry)
+        if _far_end(refusal, attempts, names):
+            turned.far_ends.append(refusal)
+        else:
+            turned.of[id(stay)].append((refusal, Certainty.PROVEN))
+
+
+def _doors(refusals: list[Refusal]) -> list[Door]:
+    """One door for each transaction: same process, client and sender within seconds."""
+    groups: dict[tuple[object, ...], list[Refusal]] = {}
+    out: list[list[Refusal]] = []
+    for refusal in refusals:
+        check = refusal.check
+        key = (refusal.host, refusal.entry.pid, refusal.entry.service, check.client.ip, check.client.port, check.sender)
+        group = groups.get(key)
+        known = group is not None and any(check.recipient == r.check.recipient for r in group)
+        if group is None or known or refusal.time - group[-1].time > CLOSE:
+            group = groups[key] = []
+            out.append(group)
+        group.append(refusal)
+    return [Door(tuple(group)) for group in out]

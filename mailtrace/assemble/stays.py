@@ -1,0 +1,278 @@
+"""Entries → stays: what one queue did with one message, reused queue IDs told apart.
+
+A `Stay` is the working form of a hop. Entries come in any order and from any source; they are grouped by host and
+queue ID, put in the order of their stamps, and cut into lifecycles (formats: a short Postfix queue ID is free for
+reuse as soon as its message is removed).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from mailtrace.clocks import Clocks
+from mailtrace.handoff import ReplyId, reply_id
+from mailtrace.model import (
+    Accepted,
+    Action,
+    Attempt,
+    Check,
+    Event,
+    Filtered,
+    LogEntry,
+    MessageId,
+    Notified,
+    Queued,
+    Removed,
+    Stored,
+    Zone,
+)
+
+LATE = 3.0
+"""Seconds by which a line may come after the one that closes its lifecycle (a loghost's order, 1-second stamps)."""
+
+
+class Try:
+    """One attempt of a stay, and the stay that its message went on in."""
+
+    __slots__ = ("attempt", "entry", "reply", "target", "time")
+
+    def __init__(self, attempt: Attempt, entry: LogEntry) -> None:
+        self.attempt = attempt
+        self.entry = entry
+        self.reply: ReplyId | None = reply_id(attempt.reply) if attempt.status == "sent" and attempt.reply else None
+        self.target: Stay | None = None
+        self.time = 0.0
+
+
+class Stay:
+    """One stay of a message in one queue, as the entries tell it. Times are UTC once `date` was called."""
+
+    __slots__ = (
+        "accepted", "actions", "certainty", "checks", "children", "entries", "evidence", "filtered", "first", "host",
+        "instance", "kind", "last", "message_id", "notices", "nrcpt", "number", "parent", "queue_id", "queued",
+        "refused", "removed", "removed_how", "rivals", "sender", "size", "stored", "subject", "tries",
+    )  # fmt: skip
+
+    def __init__(self, host: str, instance: str, queue_id: str) -> None:
+        self.host = host
+        self.instance = instance
+        self.queue_id = queue_id
+        self.number = 1
+        self.entries: list[LogEntry] = []
+        self.accepted: Accepted | None = None
+        self.message_id: str | None = None
+        self.sender: str | None = None
+        self.size: int | None = None
+        self.nrcpt: int | None = None
+        self.subject: str | None = None
+        self.queued = False
+        self.removed: LogEntry | None = None
+        self.removed_how = ""
+        self.tries: list[Try] = []
+        self.notices: list[tuple[Notified, LogEntry]] = []
+        self.actions: list[tuple[Action, LogEntry]] = []
+        self.checks: list[tuple[Check, LogEntry]] = []
+        self.filtered: list[tuple[Filtered, LogEntry]] = []
+        self.stored: list[Stored] = []
+        self.first = 0.0
+        self.last = 0.0
+        # what links.py finds out
+        self.parent: Stay | None = None
+        self.kind = ""
+        self.certainty = ""
+        self.evidence: list[tuple[str, str]] = []
+        self.rivals: list[Stay] = []  # equal candidates for the parent: the link is ambiguous
+        self.children: list[Stay] = []
+        self.refused: list[tuple[Check, LogEntry]] = []  # NOQUEUE refusals of the same transaction
+
+    @property
+    def id(self) -> str:
+        """The hop's id in the report."""
+        again = f"#{self.number}" if self.number > 1 else ""
+        return f"{self.host}:{self.instance}:{self.queue_id}{again}"
+
+    @property
+    def whole(self) -> bool:
+        """Whether a message really came: more than an envelope was accepted."""
+        return bool(self.queued or self.tries or self.message_id is not None or self.size is not None)
+
+    def date(self, clocks: Clocks) -> None:
+        """Give first, last and every attempt its UTC time."""
+        entries = self.entries
+        head, tail = entries[0], entries[-1]
+        self.first = clocks.utc(self.host, head.zone, head.time)
+        self.last = clocks.utc(self.host, tail.zone, tail.time)
+        for attempt in self.tries:
+            entry = attempt.entry
+            attempt.time = clocks.utc(self.host, entry.zone, entry.time)
+
+    def incoming(self) -> set[str]:
+        """The addresses under which this stay took its recipients, in lower case."""
+        if self.accepted is not None and self.accepted.recipients:
+            return {address.lower() for address in self.accepted.recipients}
+        return {(t.attempt.original or t.attempt.recipient).lower() for t in self.tries}
+
+
+class Loose:
+    """Entries that belong to no queue ID."""
+
+    __slots__ = ("refusals", "rest")
+
+    def __init__(self) -> None:
+        self.refusals: list[tuple[Check, LogEntry]] = []
+        self.rest: list[LogEntry] = []
+
+
+def collect(entries: Iterable[LogEntry], clocks: Clocks) -> tuple[list[Stay], Loose]:
+    """All stays that the entries tell of, and what has no queue ID."""
+    groups: dict[tuple[str, str], list[LogEntry]] = {}
+    loose = Loose()
+    seen: set[LogEntry] = set()
+    observe = clocks.observe
+    for entry in entries:
+        if entry.zone is not Zone.UTC:
+            observe(entry)
+        if entry.queue_id:
+            key = (entry.host, entry.queue_id)
+            group = groups.get(key)
+            if group is None:
+                groups[key] = [entry]
+            else:
+                group.append(entry)
+        else:
+            _loose(entry, loose, seen)
+    stays: list[Stay] = []
+    for (host, queue_id), group in groups.items():
+        for instance, part in _instances(group):
+            stays.extend(_lifecycles(host, instance, queue_id, part))
+    return stays, loose
+
+
+def _loose(entry: LogEntry, loose: Loose, seen: set[LogEntry]) -> None:
+    event = entry.event
+    if type(event) is Check and event.action in ("reject", "defer", "discard"):
+        same = entry._replace(seq=0, raw="")
+        if same not in seen:
+            seen.add(same)
+            loose.refusals.append((event, entry))
+    else:
+        loose.rest.append(entry)
+
+
+def _instances(group: list[LogEntry]) -> list[tuple[str, list[LogEntry]]]:
+    """Divide the entries of one queue ID between the Postfix instances of a host.
+
+    A master.cf service may have a `syslog_name` of its own, so that one message's lines carry several names: only the
+    queue manager's name is the instance.
+    """
+    names = {entry.instance for entry in group}
+    if len(names) == 1:
+        return [(group[0].instance, group)]
+    managers = {entry.instance for entry in group if entry.service.endswith("qmgr")}
+    if len(managers) <= 1:
+        name = managers.pop() if managers else Counter(e.instance for e in group).most_common(1)[0][0]
+        return [(name, group)]
+    parts: dict[str, list[LogEntry]] = {name: [] for name in sorted(managers)}
+    strays: list[LogEntry] = []
+    for entry in group:
+        (parts[entry.instance] if entry.instance in parts else strays).append(entry)
+    for entry in strays:
+        nearest = min(parts, key=lambda name: min(abs(e.time - entry.time) for e in parts[name]))
+        parts[nearest].append(entry)
+    return list(parts.items())
+
+
+def _order(entry: LogEntry) -> tuple[float, int]:
+    return entry.time, entry.seq
+
+
+def _lifecycles(host: str, instance: str, queue_id: str, entries: list[LogEntry]) -> list[Stay]:
+    entries.sort(key=_order)
+    stays = [Stay(host, instance, queue_id)]
+    stay = stays[0]
+    same: list[tuple[int, Event]] = []
+    moment = -1.0
+    for entry in entries:
+        event = entry.event
+        if entry.time != moment:
+            moment = entry.time
+            same = []
+        elif (entry.pid, event) in same:
+            continue  # the same line twice: from two files, or sent again by a relay
+        same.append((entry.pid, event))
+        if stay.entries and _begins(stay, entry):
+            stay = Stay(host, instance, queue_id)
+            stay.number = len(stays) + 1
+            stays.append(stay)
+        stay.entries.append(entry)
+        _fold(stay, event, entry)
+    return stays
+
+
+def _begins(stay: Stay, entry: LogEntry) -> bool:
+    """Whether an entry opens the next lifecycle of a queue ID."""
+    event = entry.event
+    kind = type(event)
+    over = stay.removed is not None and entry.time - stay.removed.time > LATE
+    if kind is Accepted:
+        if stay.accepted is not None or stay.removed is not None:
+            return True
+        started = stay.tries and stay.tries[0].attempt.flag != ">>"
+        return bool(started and entry.time - stay.tries[0].entry.time > LATE)
+    if kind is MessageId:
+        known = stay.message_id is not None and stay.message_id != event.message_id  # type: ignore[union-attr]
+        return over or (known and bool(stay.removed or stay.queued or stay.tries) and not event.resent)  # type: ignore[union-attr]
+    if kind is Queued or kind is Attempt or kind is Removed:
+        return over
+    return False
+
+
+def _fold(stay: Stay, event: Event, entry: LogEntry) -> None:
+    """Add what one entry tells."""
+    kind = type(event)
+    if kind is Attempt:
+        stay.tries.append(Try(event, entry))  # type: ignore[arg-type]
+    elif kind is MessageId:
+        if stay.message_id is None or not stay.message_id:
+            stay.message_id = event.message_id  # type: ignore[union-attr]
+    elif kind is Queued:
+        stay.queued = True
+        stay.sender, stay.size = event.sender, event.size  # type: ignore[union-attr]
+        if stay.nrcpt is None or event.nrcpt > stay.nrcpt:  # type: ignore[union-attr]
+            stay.nrcpt = event.nrcpt  # type: ignore[union-attr]
+    elif kind is Accepted:
+        _accept(stay, event)  # type: ignore[arg-type]
+    elif kind is Removed:
+        stay.removed = entry
+        stay.removed_how = event.how  # type: ignore[union-attr]
+    elif kind is Notified:
+        stay.notices.append((event, entry))  # type: ignore[arg-type]
+    elif kind is Action:
+        stay.actions.append((event, entry))  # type: ignore[arg-type]
+        if stay.sender is None and event.sender:  # type: ignore[union-attr]
+            stay.sender = event.sender  # type: ignore[union-attr]
+    elif kind is Check:
+        stay.checks.append((event, entry))  # type: ignore[arg-type]
+        if event.subject is not None:  # type: ignore[union-attr]
+            stay.subject = event.subject  # type: ignore[union-attr]
+        if stay.sender is None:
+            stay.sender = event.sender  # type: ignore[union-attr]
+    elif kind is Filtered:
+        stay.filtered.append((event, entry))  # type: ignore[arg-type]
+    elif kind is Stored:
+        stay.stored.append(event)  # type: ignore[arg-type]
+
+
+def _accept(stay: Stay, event: Accepted) -> None:
+    stay.accepted = event
+    if event.sender is not None:
+        stay.sender = event.sender
+    if event.size is not None:
+        stay.size = event.size
+    if event.message_id is not None:
+        stay.message_id = event.message_id
+    elif event.protocol and stay.message_id is None:
+        stay.message_id = ""  # Exim tells a Message-ID here or there is none
+    if event.subject is not None:
+        stay.subject = event.subject

@@ -1,0 +1,221 @@
+"""What became of each recipient: one row per final copy, followed from the first hop to the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailtrace.assemble.names import Names
+from mailtrace.assemble.stays import Stay, Try
+from mailtrace.model import Certainty, Peer, Recipient, Span, Step
+
+_FINAL = {"sent": 3, "bounced": 2, "expired": 2, "discarded": 2, "rejected": 2, "held": 1, "deferred": 0}
+_WORSE = {Certainty.PROVEN: 0, Certainty.LIKELY: 1, Certainty.AMBIGUOUS: 2}
+_DISCARDED = ("discarded", "BLOCKED", "/dev/null")
+
+
+@dataclass(slots=True)
+class Context:
+    """What a verdict needs besides the stays."""
+
+    names: Names
+    own: Callable[[str], bool]
+    span: Span
+
+
+@dataclass(slots=True)
+class _Way:
+    """One copy on its way: where it has been so far."""
+
+    original: str
+    path: tuple[Step, ...]
+    certainty: Certainty
+    attempts: int
+
+
+def rows(root: Stay, context: Context) -> list[Recipient]:
+    """All rows of the mail that begins at `root`."""
+    out: list[Recipient] = []
+    follow(root, None, _Way("", (), Certainty.PROVEN, 0), root, context, out)
+    return out
+
+
+def follow(
+    stay: Stay, came: list[tuple[str, str]] | None, way: _Way, root: Stay, context: Context, out: list[Recipient]
+) -> None:
+    """Add the rows of every copy that reached `stay`.
+
+    `came`: (address handed on, address first accepted) of each recipient that came this way; None at the root.
+    """
+    step = Step(stay.host, stay.queue_id, stay.id)
+    path = (*way.path, step)
+    certainty = way.certainty
+    if stay.parent is not None and way.path and _WORSE[Certainty(stay.certainty)] > _WORSE[certainty]:
+        certainty = Certainty(stay.certainty)
+    onward: dict[int, tuple[Stay, list[tuple[str, str]], int]] = {}
+    groups = copies(stay)
+    origins = assign(groups, came)
+    for (recipient, _original), tries in groups.items():
+        last = tries[-1]
+        first = origins.get((recipient, _original), "")
+        target = last.target
+        if target is not None:
+            item = onward.setdefault(id(target), (target, [], 0))
+            item[1].append((last.attempt.recipient, first or _original or recipient))
+            onward[id(target)] = (target, item[1], max(item[2], len(tries)))
+            continue
+        outcome, reason, time = judge(stay, last, context)
+        shown, accepted_as = full(last, first)
+        seconds = None if time is None else max(0.0, time - root.first)
+        out.append(Recipient(shown, accepted_as, outcome, path, _tidy(seconds), reason, way.attempts + len(tries), certainty))
+    for target, handed, attempts in onward.values():
+        follow(target, handed, _Way("", path, certainty, way.attempts + attempts - 1), root, context, out)
+    for address, first in unheard(stay, groups, came):
+        outcome, reason = silent(stay, context)
+        out.append(Recipient(address, first, outcome, path, None, reason, way.attempts, certainty))
+
+
+def copies(stay: Stay) -> dict[tuple[str, str], list[Try]]:
+    """The attempts of each copy, in order: key is (recipient, original)."""
+    groups: dict[tuple[str, str], list[Try]] = {}
+    for attempt in stay.tries:
+        if attempt.attempt.status in ("deliverable", "undeliverable"):
+            continue
+        key = (attempt.attempt.recipient, attempt.attempt.original)
+        groups.setdefault(key, []).append(attempt)
+    for tries in groups.values():
+        # a copy that was sent and has a continuation outranks a later repetition of the same line
+        tries.sort(key=lambda t: (t.time, _FINAL.get(t.attempt.status, 0)))
+    return groups
+
+
+def assign(
+    groups: dict[tuple[str, str], list[Try]], came: list[tuple[str, str]] | None
+) -> dict[tuple[str, str], str]:
+    """Which first-accepted address each copy of a stay goes back to."""
+    if came is None:
+        return {key: key[1] or key[0] for key in groups}
+    found: dict[tuple[str, str], str] = {}
+    by_address: dict[str, str] = {}
+    for address, first in came:
+        by_address.setdefault(address.lower(), first)
+    used = set()
+    for key, tries in groups.items():
+        for spelling in (key[1], *tries[-1].attempt.parents, key[0]):
+            if spelling.lower() in by_address:
+                found[key] = by_address[spelling.lower()]
+                used.add(spelling.lower())
+                break
+    missing = [first for address, first in came if address.lower() not in used]
+    strangers = [key for key in groups if key not in found]
+    if len(missing) == 1 and strangers:
+        for key in strangers:
+            found[key] = missing[0]
+    return found
+
+
+def unheard(
+    stay: Stay, groups: dict[tuple[str, str], list[Try]], came: list[tuple[str, str]] | None
+) -> list[tuple[str, str]]:
+    """Recipients that reached a stay and of which no attempt is logged."""
+    heard = set()
+    for (recipient, original), tries in groups.items():
+        heard.update({recipient.lower(), original.lower(), *(p.lower() for p in tries[-1].attempt.parents)})
+    if came is None:
+        listed = stay.accepted.recipients if stay.accepted is not None else ()
+        told = [c.recipient for c, _ in stay.checks if c.recipient and c.action in ("discard", "hold", "redirect", "filter", "info", "warn", "prepend", "replace")]
+        wanted = list(dict.fromkeys([*listed, *([] if groups else told)]))
+        return [(address, address) for address in wanted if address.lower() not in heard] if stay.whole else []
+    if groups and all(address.lower() not in heard for address, _ in came) and len(groups) >= len(came):
+        return []  # rewritten on the way: the copies are there under other names
+    return [(address, first) for address, first in came if address.lower() not in heard]
+
+
+def full(last: Try, first: str) -> tuple[str, str]:
+    """The final address, in full where the log has it, and the one it was first accepted for."""
+    recipient, original = last.attempt.recipient, last.attempt.original
+    if "@" not in recipient:
+        for address in (*last.attempt.parents, original):
+            if address.partition("@")[0].lower() == recipient.lower() and "@" in address:
+                recipient = address
+                break
+    return recipient, first or original or recipient
+
+
+def judge(stay: Stay, last: Try, context: Context) -> tuple[str, str, float | None]:
+    """Outcome, reason and time of a copy whose way ends with this attempt."""
+    attempt = last.attempt
+    status = attempt.status
+    if status == "sent":
+        return (*sent(stay, last, context), last.time)
+    if status == "deferred":
+        for action, entry in reversed(stay.actions):
+            if action.what in ("expired", "force-expired"):
+                time = last.time + (entry.time - last.entry.time if entry.zone is last.entry.zone else 0.0)
+                return "expired", attempt.reply, time
+        state = resting(stay)
+        return (state or "deferred"), attempt.reply, last.time
+    return status, attempt.reply, last.time
+
+
+def sent(stay: Stay, last: Try, context: Context) -> tuple[str, str]:
+    """What `sent` means where no continuation is known."""
+    attempt = last.attempt
+    reply = last.reply
+    if reply is not None and reply.verdict:
+        return reply.verdict, attempt.reply
+    if attempt.local:
+        return "delivered", attempt.reply
+    if "lmtp" in attempt.transport and (reply is None or reply.kind not in ("postfix", "exim")):
+        return "delivered", attempt.reply
+    there = context.names.of(attempt.relay)
+    if context.names.is_local(attempt.relay, stay.host):
+        there = frozenset({stay.host})
+    if not there or not any(context.own(host) for host in there):
+        return "relayed", attempt.reply
+    covered = [host for host in there if covers(context.span, host, last.time)]
+    return ("in_transit" if covered else "unknown"), attempt.reply
+
+
+def covers(span: Span, host: str, time: float) -> bool:
+    """Whether a host's log covers a moment (with a minute to spare at its end for what is still to come)."""
+    seen = span.get(host)
+    return seen is not None and seen[0] - 1.0 <= time <= seen[1] + 1.0
+
+
+def resting(stay: Stay) -> str:
+    """`held` where a message lies on hold at the end of its log."""
+    state = ""
+    for check, entry in stay.checks:
+        if check.action == "hold":
+            state = "held"
+        del entry
+    for action, _entry in stay.actions:
+        if action.what in ("held", "frozen"):
+            state = "held"
+        elif action.what in ("released", "unfrozen", "requeued"):
+            state = ""
+    return state
+
+
+def silent(stay: Stay, context: Context) -> tuple[str, str]:
+    """Outcome of a recipient that a stay accepted and never attempted."""
+    del context
+    for check, _entry in stay.checks:
+        if check.action == "discard":
+            return "discarded", check.argument or check.text
+    if stay.removed_how:
+        return "discarded", stay.removed_how
+    if stay.removed is None:
+        return (resting(stay) or "deferred"), "in the queue, no attempt logged"
+    return "unknown", "removed from the queue, and no line tells why"
+
+
+def refused(text: str, peer: Peer, recipient: str, certainty: Certainty) -> Recipient:
+    """The row of a recipient that the first own host refused."""
+    del peer
+    return Recipient(recipient, recipient, "rejected", (), None, text, 1, certainty)
+
+
+def _tidy(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)

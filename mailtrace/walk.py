@@ -1,0 +1,355 @@
+"""The hop walker: fetches, wave by wave, exactly the lines that the mails asked for need.
+
+Wave 1 finds the start: lines with the literals of `find`, on the start hosts, in the window. Each later wave asks for
+every ID learnt in the wave before, on the hosts that may know it, near the time of the mail: queue IDs on their host,
+the reply's ID on the host the relay names (on all where the name is not known), Message-IDs where an end is open,
+upstream clients likewise. What is fetched goes through `assemble` after every wave; the walk ends when nothing new is
+left to ask. A loop ends because no new ID appears.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from mailtrace.assemble import Assembly, assemble
+from mailtrace.assemble.names import loopback
+from mailtrace.job import Find, Walk
+from mailtrace.model import (
+    ClockNote,
+    Delivery,
+    Fleet,
+    Hop,
+    LogEntry,
+    LogQuery,
+    Mail,
+    Peer,
+    Recipient,
+    Warning_,
+)
+
+NEAR = 900.0
+"""Seconds before and after what is known of a mail in which its other ends are looked for first; more than the skew
+of a clock that nobody tends."""
+FAR = 6 * 3600.0
+"""The next try, before `max_age`."""
+ALL = "*"  # every host
+
+Ask = Callable[[LogQuery], Iterable[LogEntry]]
+Covered = Callable[[], Mapping[str, tuple[float, float]]]
+
+
+@dataclass(slots=True)
+class Walked:
+    """What a walk found."""
+
+    mails: list[Mail] = field(default_factory=list)
+    clocks: list[ClockNote] = field(default_factory=list)
+    warnings: list[Warning_] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a walk needs to know of its surroundings.
+
+    `covered` tells what each host's log covers, as far as the sources know by now; `machine` is the zone of stamps
+    that nothing explains; `now` (UTC) the moment after which no log line can be.
+    """
+
+    ask: Ask
+    fleet: Fleet
+    covered: Covered
+    machine: str = ""
+    now: float = 0.0
+    keep_entries: bool = False
+
+
+def walk(find: Find, options: Walk, scene: Scene) -> Walked:
+    """Find the mails of `find` and follow each to its ends."""
+    return _Walk(find, options, scene).run()
+
+
+def first_query(find: Find) -> LogQuery:
+    """What wave 1 asks for."""
+    literals = tuple(dict.fromkeys(literal for literal, _ in criteria(find) if literal))
+    if len(literals) == 1 and not find.any_of:
+        return LogQuery(find.start_host, literals, (), find.start, find.end)
+    return LogQuery(find.start_host, (), (*literals, *(() if literals else find.any_of)), find.start, find.end)
+
+
+def criteria(find: Find) -> list[tuple[str, Callable[[Mail, str], bool]]]:
+    """Each thing that a mail must have: the literal to look for, and the exact test over the mail."""
+    tests: list[tuple[str, Callable[[Mail, str], bool]]] = [(word, _has_text) for word in find.keywords]
+    if find.message_id:
+        tests.append((find.message_id, _has_message_id))
+    if find.sender is not None:
+        tests.append((find.sender or "from=<>", _has_sender if find.sender else _has_null_sender))
+    if find.recipient:
+        tests.append((find.recipient, _has_recipient))
+    if find.queue_id:
+        tests.append((find.queue_id, _has_queue_id))
+    if find.subject:
+        tests.append((find.subject, _has_subject))
+    if find.client:
+        tests.append((find.client, _has_client))
+    if find.sasl_user:
+        tests.append((find.sasl_user, _has_user))
+    return tests
+
+
+class _Walk:
+    """One walk: what was asked, what came back."""
+
+    def __init__(self, find: Find, options: Walk, scene: Scene) -> None:
+        self.find = find
+        self.options = options
+        self.scene = scene
+        self.entries: dict[tuple[str, int, str, str, float], LogEntry] = {}
+        self.asked: dict[tuple[str, str], tuple[float, float]] = {}
+        self.tests = criteria(find)
+        self.start_hits: set[tuple[str, str, float]] = set()
+        self.warnings: list[Warning_] = []
+
+    def run(self) -> Walked:
+        """All waves, then the answer."""
+        query = first_query(self.find)
+        everything = not (query.all_of or query.any_of)
+        for entry in self.scene.ask(query):
+            self._keep(entry)
+            self.start_hits.add((entry.host, entry.queue_id, entry.time))
+        found = self._assemble()
+        while True:
+            wanted = self._matching(found, final=False)
+            asks = self._asks(wanted, found, everything=everything)
+            if not asks:
+                break
+            for later in self._queries(asks):
+                for entry in self.scene.ask(later):
+                    self._keep(entry)
+            found = self._assemble()
+        mails = self._matching(found, final=True)
+        self._limits(mails)
+        if not self.scene.keep_entries:
+            for mail in mails:
+                for hop in mail.hops:
+                    hop.entries = []
+        return Walked(mails, found.clocks, self.warnings)
+
+    def _keep(self, entry: LogEntry) -> None:
+        key = (entry.host, entry.seq, entry.queue_id, entry.raw or str(entry.event), entry.time)
+        self.entries[key] = entry
+
+    def _assemble(self) -> Assembly:
+        return assemble(
+            self.entries.values(),
+            self.scene.fleet,
+            span=self.scene.covered() or None,
+            machine=self.scene.machine,
+            near=self.find.end if self.find.end is not None else self.scene.now,
+            keep_entries=True,
+        )
+
+    # --------------------------------------------------------------------------- which mails are meant
+
+    def _matching(self, found: Assembly, *, final: bool) -> list[Mail]:
+        """The mails that the question means, with the bounces that report on them and those they report on."""
+        meant = [mail for mail in found.mails if self._means(mail, found, final=final)]
+        if len(meant) == len(found.mails):
+            return meant
+        ids = {mail.id for mail in meant}
+        by_hop = {hop.id: mail for mail in found.mails for hop in mail.hops}
+        again = True
+        while again:
+            again = False
+            for mail in found.mails:
+                joined = {by_hop[end].id for link in mail.links for end in (link.from_, link.to) if end in by_hop}
+                if mail.id not in ids and joined & ids:
+                    ids.add(mail.id)
+                    again = True
+        return [mail for mail in found.mails if mail.id in ids]
+
+    def _means(self, mail: Mail, found: Assembly, *, final: bool) -> bool:
+        lines = found.lines(mail)
+        if not any((e.host, e.queue_id, e.time) in self.start_hits and self._in_window(e, found) for e in lines):
+            return False
+        if not final:
+            return True
+        if self.find.any_of and not any(_text_in(lines, word) for word in self.find.any_of):
+            return False
+        return all(
+            _text_in(lines, literal) if test is _has_text else test(mail, literal) for literal, test in self.tests
+        )
+
+    def _in_window(self, entry: LogEntry, found: Assembly) -> bool:
+        """Whether a line of wave 1 lies in the window by its corrected time (stamps of one second round down)."""
+        start, end = self.find.start, self.find.end
+        if start is None and end is None:
+            return True
+        time = found.utc(entry)
+        return (start is None or time >= start - 1.0) and (end is None or time <= end + 1.0)
+
+    # --------------------------------------------------------------------------- what to ask next
+
+    def _asks(self, mails: list[Mail], found: Assembly, *, everything: bool) -> dict[tuple[str, str], tuple[float, float]]:
+        """(host or ALL, literal) → window, for all that the mails leave open and nobody asked before."""
+        asks: dict[tuple[str, str], tuple[float, float]] = {}
+        for mail in mails:
+            if everything and self.find.start is None and self.find.end is None:
+                break  # every line was read already
+            for host, literal, window in _open_ends(mail, found, self.options, everything=everything):
+                self._add(asks, host, literal, window)
+        return asks
+
+    def _add(
+        self, asks: dict[tuple[str, str], tuple[float, float]], host: str, literal: str, window: tuple[float, float]
+    ) -> None:
+        key = (host, literal)
+        low, high = window
+        before = self.asked.get(key) or self.asked.get((ALL, literal))
+        if before is not None and before[0] <= low + 1 and before[1] >= high - 1:
+            return
+        if before is not None:
+            low, high = min(low, before[0]), max(high, before[1])
+        known = asks.get(key)
+        asks[key] = (min(low, known[0]), max(high, known[1])) if known else (low, high)
+
+    def _queries(self, asks: dict[tuple[str, str], tuple[float, float]]) -> Iterator[LogQuery]:
+        """One query for each set of literals' hosts; all literals of a host go together."""
+        by_host: dict[str, dict[str, tuple[float, float]]] = {}
+        for (host, literal), window in asks.items():
+            by_host.setdefault(host, {})[literal] = window
+            self.asked[(host, literal)] = window
+        same: dict[tuple[tuple[str, ...], float, float], list[str]] = {}
+        for host, literals in sorted(by_host.items()):
+            low = min(window[0] for window in literals.values())
+            high = max(window[1] for window in literals.values())
+            same.setdefault((tuple(sorted(literals)), low, high), []).append(host)
+        for (words, low, high), hosts in same.items():
+            yield LogQuery(() if ALL in hosts else tuple(hosts), (), words, low, high)
+
+    def _limits(self, mails: list[Mail]) -> None:
+        for mail in mails:
+            longest = max((len(row.path) for row in mail.recipients), default=0)
+            if longest > self.options.max_hops:
+                self.warnings.append(
+                    Warning_("max-hops", f"{mail.id}: a path of {longest} hops is longer than max_hops allows")
+                )
+
+
+def _open_ends(
+    mail: Mail, found: Assembly, options: Walk, *, everything: bool
+) -> Iterator[tuple[str, str, tuple[float, float]]]:
+    """What one mail leaves open: (host or ALL, literal, window)."""
+    low, high = mail.first - NEAR, mail.last + NEAR
+    linked = {(link.from_, recipient) for link in mail.links for recipient in link.recipients}
+    followed = {link.to for link in mail.links}
+    depth = {step.hop: at for row in mail.recipients for at, step in enumerate(row.path)}
+    for hop in mail.hops:
+        if depth.get(hop.id, 0) >= options.max_hops:
+            continue
+        yield hop.host, hop.queue_id, _life(hop, options)
+        if hop.message_id:
+            yield hop.host, hop.message_id, (low, high)
+        for delivery in hop.deliveries:
+            if delivery.status == "sent" and not delivery.local and (hop.id, delivery.recipient) not in linked:
+                yield from _downstream(hop, delivery, found, (low, high))
+            if delivery.status in ("deferred", "bounced") and not loopback(delivery.relay):
+                for host in found.hosts_of(delivery.relay):
+                    yield host, delivery.recipient, (delivery.time - 60, delivery.time + 60)
+        for named in found.named(hop):
+            yield hop.host, named, (low, high)
+        if hop.id not in followed and not hop.local:
+            yield from _upstream(hop, mail.recipients, found, (low, high))
+    if everything:
+        return
+
+
+def _life(hop: Hop, options: Walk) -> tuple[float, float]:
+    """Where the lines of one hop are looked for: near, then as far as a queue keeps a message."""
+    begun = hop.client != Peer() or hop.local
+    before = NEAR if begun else options.max_age
+    after = NEAR if hop.removed else options.max_age
+    return hop.first - before, hop.last + after
+
+
+def _downstream(
+    hop: Hop, delivery: Delivery, found: Assembly, window: tuple[float, float]
+) -> Iterator[tuple[str, str, tuple[float, float]]]:
+    """The next hop of a delivery: by the reply's ID, by Message-ID, or by its recipient where it has none."""
+    hosts = found.hosts_of(delivery.relay) or ((hop.host,) if loopback(delivery.relay) else (ALL,))
+    for host in hosts:
+        if delivery.reply_id:
+            yield host, delivery.reply_id, window
+        if hop.message_id:
+            yield host, hop.message_id, window
+        elif not delivery.reply_id:
+            yield host, delivery.recipient, (delivery.time - 120, delivery.time + 120)
+
+
+def _upstream(
+    hop: Hop, rows: list[Recipient], found: Assembly, window: tuple[float, float]
+) -> Iterator[tuple[str, str, tuple[float, float]]]:
+    """The hop before: who logged this queue ID in a reply, or the same Message-ID."""
+    hosts = found.hosts_of(hop.client) or ((hop.host,) if loopback(hop.client) else (ALL,))
+    for host in hosts:
+        yield host, hop.queue_id, window
+        if hop.message_id:
+            yield host, hop.message_id, window
+        else:
+            for recipient in dict.fromkeys(row.original_recipient for row in rows[:20]):
+                yield host, recipient, (hop.first - 120, hop.first + 120)
+
+
+# --------------------------------------------------------------------------------------------- exact tests
+
+
+def _text_in(lines: Iterable[LogEntry], literal: str) -> bool:
+    word = literal.lower()
+    return any(word in line.raw.lower() for line in lines)
+
+
+def _has_text(_mail: Mail, _literal: str) -> bool:
+    raise AssertionError  # told apart by identity: it needs the lines
+
+
+def _same(one: str, other: str) -> bool:
+    return one.strip("<>").lower() == other.strip("<>").lower()
+
+
+def _has_message_id(mail: Mail, literal: str) -> bool:
+    return any(_same(hop.message_id, literal) for hop in mail.hops)
+
+
+def _has_sender(mail: Mail, literal: str) -> bool:
+    senders = [mail.sender, *(hop.sender for hop in mail.hops)]
+    return any(sender is not None and _same(sender, literal) for sender in senders)
+
+
+def _has_null_sender(mail: Mail, _literal: str) -> bool:
+    return mail.sender == ""
+
+
+def _has_recipient(mail: Mail, literal: str) -> bool:
+    rows = any(_same(address, literal) for row in mail.recipients for address in (row.recipient, row.original_recipient))
+    return rows or any(
+        _same(address, literal)
+        for hop in mail.hops
+        for delivery in hop.deliveries
+        for address in (delivery.recipient, delivery.original_recipient)
+    )
+
+
+def _has_queue_id(mail: Mail, literal: str) -> bool:
+    return any(hop.queue_id == literal for hop in mail.hops)
+
+
+def _has_subject(mail: Mail, literal: str) -> bool:
+    return any(hop.subject is not None and literal.lower() in hop.subject.lower() for hop in mail.hops)
+
+
+def _has_client(mail: Mail, literal: str) -> bool:
+    return any(literal.lower() in (hop.client.name.lower(), hop.client.ip.lower()) for hop in mail.hops)
+
+
+def _has_user(mail: Mail, literal: str) -> bool:
+    return any(_same(hop.user, literal) for hop in mail.hops)
