@@ -14,7 +14,8 @@ PACKAGE = Path(__file__).parents[1] / "mailtrace"
 
 LAYERS = (
     {"cli"},
-    {"aggregator", "flags"},
+    {"aggregator", "interactive", "request"},
+    {"flags"},
     {"run", "tracing"},
     {"walk", "load"},
     {"job", "config"},
