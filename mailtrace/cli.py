@@ -1,0 +1,808 @@
+"""The commands: Invoke tasks, and the `mailtrace` program around them.
+
+The only place that prompts or exits, and that opens stdout. What a command does is in `run`; what its flags mean is in
+`flags` and `request`. Nothing heavy is imported before a command runs: completion and `--list` wait for this module.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from invoke import Argument, Collection, Config, Context, Exit, ParseError, Program, Task
+
+from mailtrace import flags
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from mailtrace.flags import Flag, Given, Group
+    from mailtrace.job import Job
+    from mailtrace.load import ConfigLike, JobLike
+    from mailtrace.report import Report
+    from mailtrace.run import Stop
+
+USAGE = 2
+BUG = 70
+
+
+# ---------------------------------------------------------------------------------------------- the tasks
+
+
+class Command(Task):  # type: ignore[type-arg]
+    """A task whose flags come from a table, and whose errors reach the user as one message and an exit code."""
+
+    def __init__(self, body: Callable[..., int], groups: tuple[Group, ...], positional: str = "") -> None:
+        """`positional` is the flag that words without a flag go to, in the program (Invoke's own would eat flags)."""
+        self.groups = groups
+        self.stray = positional
+        super().__init__(body, positional=(), auto_shortflags=False)
+
+    @property
+    def flags(self) -> Iterator[Flag]:
+        """All flags of the command."""
+        return (flag for group in self.groups for flag in group.flags)
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """The flags as Invoke parses them."""
+        return [_argument(flag) for flag in self.flags]
+
+    def __call__(self, context: Context, **given: Any) -> None:
+        """Run the command; anything but success leaves by `Exit`."""
+        empty = {
+            flag.key: [] if flag.many else 0 if flag.counted else None if flag.value else False for flag in self.flags
+        }
+        given = {**empty, **given}
+        self.times_called += 1
+        code = _guarded(lambda: self.body(given), given)
+        if code:
+            raise Exit(code=code)
+
+
+def _argument(flag: Flag) -> Argument:
+    names = (flag.name, flag.short) if flag.short else (flag.name,)
+    # An alias that is the name itself sends Invoke round in circles.
+    key = flag.key if flag.key != flag.name else None
+    if flag.counted:
+        return Argument(names=names, kind=int, default=0, incrementable=True, help=flag.help, attr_name=key)
+    kind: Any = list if flag.many else str if flag.value else bool
+    default = [] if flag.many else None if flag.value else False
+    return Argument(names=names, kind=kind, default=default, help=flag.help, attr_name=key)
+
+
+def command(*groups: Group, positional: str = "") -> Callable[[Callable[[Given], int]], Command]:
+    """Make a task of a function that takes what was typed and returns the exit code."""
+    return lambda body: Command(body, groups, positional)
+
+
+@command(*flags.RUN, positional="job")
+def run(given: Given) -> int:
+    """Find mails, choose one, and follow it hop by hop."""
+    request = _Request("run", given)
+    return request.look() if request.only_looks else request.converse()
+
+
+@command(*flags.TRACE, positional="job")
+def trace(given: Given) -> int:
+    """Tell where mails went: every recipient, from host to host."""
+    request = _Request("trace", given)
+    return request.look() if request.only_looks else request.play()
+
+
+@command(*flags.GRAPH, positional="job")
+def graph(given: Given) -> int:
+    """Draw the way of mails as a Graphviz graph (DOT)."""
+    request = _Request("graph", given)
+    return request.look() if request.only_looks else request.play()
+
+
+@command(*flags.TRACING, positional="job")
+def tracing(given: Given) -> int:
+    """Send mails as OpenTelemetry traces, continuously."""
+    _say("mailtrace: continuous tracing comes with the tracing extra: not in this version")
+    return USAGE
+
+
+@command(*flags.PLAY, positional="job")
+def play(given: Given) -> int:
+    """Run jobs, one after the other; the worst exit code wins."""
+    from mailtrace.request import wrong
+
+    if not given["job"]:
+        raise wrong("play what?", "write mailtrace play JOB…")
+    worst = 0
+    for path in given["job"]:
+        request = _Request("", {**given, "job": path})
+        worst = _worse(worst, _guarded(request.look if request.only_looks else request.play, given))
+        if worst in (130, 143):
+            break
+    return worst
+
+
+@command(*flags.LINT, positional="path")
+def lint(given: Given) -> int:
+    """Tell what is wrong with jobs and configs, without running them."""
+    from mailtrace.load import lint as problems_of
+
+    problems = problems_of(given["path"] or ["."])
+    for problem in problems:
+        _put(f"{problem}\n")
+    if problems:
+        _say(f"mailtrace: {_count(len(problems), 'problem')}")
+    return USAGE if problems else 0
+
+
+def _worse(one: int, other: int) -> int:
+    """Of two exit codes the one that comes first in the README's table."""
+    order = (143, 130, BUG, USAGE, 4, 3, 1, 0)
+    return min(one, other, key=lambda code: order.index(code) if code in order else 2)
+
+
+COMMANDS = (run, trace, graph, tracing, play, lint)
+namespace = Collection(*COMMANDS)
+
+
+# ------------------------------------------------------------------------------- one command, one job
+
+
+class _Request:
+    """What one command line asks for, from flags to exit code. `kind` is "" where the job file says it."""
+
+    def __init__(self, kind: str, given: Given) -> None:
+        self.kind = kind
+        self.given = given
+        self.only_looks = bool(given.get("plan") or given.get("check") or given.get("print_job"))
+
+    def load(self) -> Job:
+        """The job that the flags, the job file and the config make together; `run` exports only where a file says."""
+        from dataclasses import replace
+
+        from mailtrace.job import Export
+        from mailtrace.request import DEFAULT_EXPORT
+
+        job = self._load([])
+        if self.kind in DEFAULT_EXPORT and job.kind in DEFAULT_EXPORT and job.kind != self.kind:
+            # The question of the file, the answer of the command: its exports are those of another kind.
+            job = self._load([f"kind={self.kind}", *([] if self._exports() else ["export=[]"])])
+        if not job.export and job.kind in DEFAULT_EXPORT and self.kind != "run":
+            job = replace(job, export=(Export(DEFAULT_EXPORT[job.kind]),))
+        return job
+
+    def _load(self, sets: list[str]) -> Job:
+        from mailtrace.load import load_job
+        from mailtrace.request import as_sets, split_hosts
+
+        path = self.given["job"]
+        values = self._values()
+        return load_job(
+            path or self.document(),
+            variables=self.given["var"],
+            sets=[*sets, *(as_sets(values) if path else ()), *self.given["set"]],
+            config=self._named_config() if path else None,
+            limit=split_hosts(self.given.get("limit") or ()),
+            secrets=self._secrets(),
+        )
+
+    def _values(self) -> dict[str, Any]:
+        from mailtrace.request import settings
+
+        return settings(self.kind, self.given, job=bool(self.given["job"]))
+
+    def _exports(self) -> bool:
+        return bool(self.given.get("output") or self.given.get("format"))
+
+    def document(self) -> dict[str, Any]:
+        """The job file that asks what the flags ask."""
+        from mailtrace.request import document
+
+        return document("trace" if self.kind == "run" else self.kind, self._values(), self._config())
+
+    def _named_config(self) -> ConfigLike:
+        """The config that the flags name, None where they don't."""
+        from mailtrace.request import files_config, wrong
+
+        path, logs = self.given.get("config_path"), self.given.get("log")
+        if path and logs:
+            raise wrong("-c and --log both say where the logs are", "give one of them")
+        if logs:
+            return files_config(logs)
+        return os.path.abspath(os.path.expanduser(path)) if path else None
+
+    def _config(self) -> Any:
+        """The config of a command line without a job: the one named, the one found, this machine's own logs."""
+        from mailtrace.load import find_config
+        from mailtrace.request import files_config, own_logs, wrong
+
+        if named := self._named_config():
+            return named
+        if found := find_config():
+            return os.path.abspath(found)
+        if own := own_logs():
+            return files_config(own)
+        raise wrong(
+            "no config, and no mail log on this machine",
+            "name a config with -c FILE or a log with --log [HOST=]PATH",
+        )
+
+    def _secrets(self) -> dict[str, str]:
+        """Passwords of the command line, by where the config has them."""
+        from getpass import getpass
+
+        out = {}
+        for name, place in PASSWORDS.items():
+            if self.given.get(f"ask_{name}_pass"):
+                out[place] = getpass(f"{PASSWORD_NAMES[name]} password: ")
+            elif self.given.get(f"{name}_pass"):
+                out[place] = self.given[f"{name}_pass"]
+        # Asked for once, however often the job is loaded.
+        self.given.update({f"{name}_pass": out.get(place) for name, place in PASSWORDS.items()})
+        self.given.update({f"ask_{name}_pass": False for name in PASSWORDS})
+        return out
+
+    # ------------------------------------------------------------------------------ looking only
+
+    def look(self) -> int:
+        """`--print-job`, `--plan`, `--check`."""
+        if self.given.get("print_job"):
+            return self._print_job()
+        from mailtrace import run as running
+
+        job = self.load()
+        _listen_to_logs(self.given, job)
+        if self.given.get("plan"):
+            _put("".join(f"{line}\n" for line in running.plan(job)))
+            return 0
+        missing = False
+        for item in running.check(job):
+            missing = missing or item.missing
+            names = ", ".join(item.names)
+            text = item.problem if item.problem else f"ok{f' ({names})' if names else ''}"
+            _put(_visible(f"{item.host or item.source}: {job.redactor.redact(text)}") + "\n")
+        return 3 if missing and job.on_unreachable != "warn" else 0
+
+    def _print_job(self) -> int:
+        from mailtrace.load import to_yaml
+
+        self.load()  # a job that would not run is not printed
+        _put(to_yaml(self.document()))
+        return 0
+
+    # ---------------------------------------------------------------------------------- running
+
+    def play(self) -> int:
+        """Run the job and its exporters."""
+        return self._run(self.load()).exit_code
+
+    def _run(self, job: Job) -> Report:
+        from mailtrace.run import run_job
+
+        _listen_to_logs(self.given, job)
+        with _stoppable() as stop, _Console(job) as console:
+            return run_job(job, listener=console.hear, stdout=sys.stdout, stop=stop)
+
+    def converse(self) -> int:
+        """Run the job, then go through its mails with the user."""
+        from mailtrace.interactive import Conversation
+        from mailtrace.times import zone
+
+        job = self.load()
+        report = self._run(job)
+        alone = job.config.auto_continue or not (sys.stdin.isatty() and sys.stdout.isatty())
+        name = job.find.zone
+        talk = Conversation(
+            report,
+            job.inventory,
+            lambda line: _put(job.redactor.redact(line) + "\n"),
+            None if alone or report.partial else _ask,
+            zone(name),
+        )
+        talk.talk()
+        return report.exit_code
+
+
+def _ask(question: str) -> str:
+    """The user's answer. Ctrl-D stops the conversation."""
+    from mailtrace.interactive import Stopped
+
+    sys.stdout.flush()
+    try:
+        return input(question)
+    except EOFError:
+        _put("\n")
+        raise Stopped from None
+
+
+PASSWORDS = {
+    "login": "ssh_config.password",
+    "sudo": "ssh_config.sudo_pass",
+    "opensearch": "opensearch_config.password",
+}
+PASSWORD_NAMES = {"login": "SSH", "sudo": "sudo", "opensearch": "OpenSearch"}
+
+
+# ------------------------------------------------------------------------- what the user sees and does
+
+
+def _visible(text: str) -> str:
+    """A message in which nothing moves the cursor; line ends stay."""
+    from mailtrace.report import visible
+
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
+def _say(text: str) -> None:
+    """A message for the user, on stderr."""
+    try:
+        sys.stderr.write(_visible(text) + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass  # nobody is there to read it
+
+
+def _put(text: str) -> None:
+    """A piece of the product, on stdout."""
+    sys.stdout.write(text)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _guarded(work: Callable[[], int], given: Given) -> int:
+    """Do the work of a command; whatever goes wrong becomes a message and an exit code."""
+    from mailtrace.errors import MailtraceError, RequestError
+
+    try:
+        code = work()
+        sys.stdout.flush()
+    except RequestError as error:
+        for problem in error.problems:
+            _say(str(problem) if problem.place else f"mailtrace: {problem}")
+        return error.exit_code
+    except MailtraceError as error:
+        _say(f"mailtrace: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        _say("\nmailtrace: interrupted")
+        return 130
+    except BrokenPipeError:
+        _abandon_stdout()
+        return 0
+    except OSError as error:
+        if _stdout_works():
+            return _bug(error, given)
+        _abandon_stdout()
+        _say(f"mailtrace: cannot write standard output: {error.strerror or error}")
+        return 4
+    except Exit:
+        raise
+    except Exception as error:  # noqa: BLE001 - a user gets no traceback
+        return _bug(error, given)
+    return code
+
+
+def _bug(error: Exception, given: Given) -> int:
+    import traceback
+
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{os.path.basename(last.filename)}:{last.lineno}"
+    _say(f"mailtrace: this is a bug in mailtrace: {type(error).__name__}: {error} ({where})")
+    if given.get("verbose", 0) > 1:
+        _say("".join(traceback.format_exception(error)))
+        _say("Please report it as CONTRIBUTING.md says, with the text above.")
+    else:
+        _say("Please report it as CONTRIBUTING.md says, with what the same command prints with -vv.")
+    return BUG
+
+
+def _stdout_works() -> bool:
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _abandon_stdout() -> None:
+    from mailtrace.run import abandon
+
+    abandon(sys.stdout)
+
+
+def _stoppable() -> Any:
+    """A `Stop` that Ctrl-C and SIGTERM call, as long as the block runs."""
+    import signal
+    import threading
+    from contextlib import contextmanager
+
+    from mailtrace.run import Stop
+
+    @contextmanager
+    def block() -> Iterator[Stop]:
+        stop = Stop()
+
+        def hear(number: int, frame: object) -> None:
+            if not stop.signal:
+                # Not through sys.stderr: the signal may have come in the middle of a write to it.
+                os.write(2, b"\nmailtrace: stopping with what was found; once more to stop at once\n")
+            stop(number, frame)
+
+        if threading.current_thread() is not threading.main_thread():
+            yield stop
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            for number, handler in before.items():
+                if handler is not signal.SIG_IGN:  # `nohup`, or a shell's background
+                    signal.signal(number, hear)
+            yield stop
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    return block()
+
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def _listen_to_logs(given: Given, job: Job) -> None:
+    """Messages of the given level and above, on stderr: -v and --log-level lead over the config's `log_level`."""
+    import logging
+
+    from mailtrace.problem import did_you_mean
+    from mailtrace.request import wrong
+
+    asked = (given.get("log_level") or "").upper()
+    if asked and asked not in LEVELS:
+        raise wrong(
+            f"--log-level {asked}: there is no such level", did_you_mean(asked, LEVELS) or "one of " + " ".join(LEVELS)
+        )
+    verbose = ("", "INFO", "DEBUG")[min(given.get("verbose", 0), 2)]
+    logger = logging.getLogger("mailtrace")
+    logger.setLevel(verbose or asked or job.config.log_level.upper())
+    redactor = job.redactor
+
+    class ToUser(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            _say(f"mailtrace: {redactor.redact(record.getMessage())}")
+
+    logger.handlers = [ToUser()]
+    logger.propagate = False
+
+
+class _Console:
+    """Tells the user how a run goes: messages in the log, and on a terminal what takes more than a second."""
+
+    def __init__(self, job: Job) -> None:
+        import logging
+
+        self.log = logging.getLogger("mailtrace")
+        # A timeline on the terminal has all warnings and expectations itself.
+        self.told = any(export.name == "timeline" and export.to == "-" for export in job.export) and sys.stdout.isatty()
+        self.bar: Any = None
+        self.task: Any = None
+        self.began = 0.0
+
+    def __enter__(self) -> _Console:
+        import time
+
+        self.began = time.monotonic()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._clear()
+
+    def hear(self, event: object) -> None:
+        """Take one event of the run."""
+        from mailtrace import notify
+
+        if isinstance(event, notify.Progress):
+            self._show(event)
+        elif isinstance(event, notify.StepStarted):
+            self._clear()
+            self.log.debug("%s …", event.step)
+        elif isinstance(event, notify.StepFinished):
+            self._clear()
+            detail = f": {event.detail}" if event.detail else ""
+            self.log.info("%s took %.2f s%s", event.step, event.seconds, detail)
+        elif isinstance(event, notify.Warning):
+            host = f"{event.host}: " if event.host else ""
+            level = (
+                self.log.error if event.code == "export-failed" else self.log.info if self.told else self.log.warning
+            )
+            level("%s%s", host, event.message)
+        elif isinstance(event, notify.Expectation) and not event.held and not self.told:
+            self.log.warning("expected %s%s", event.text, f": {event.detail}" if event.detail else "")
+        elif isinstance(event, notify.ReportDone) and not event.mails and not self.told:
+            self.log.warning("no mail found")
+
+    def _show(self, event: Any) -> None:
+        import time
+
+        if self.bar is None:
+            if time.monotonic() - self.began < 1 or not sys.stderr.isatty():
+                return
+            from rich.console import Console
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+            self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self.task = self.bar.add_task(event.step, total=None)
+            self.bar.start()
+        seconds = max(time.monotonic() - self.began, 0.001)
+        rate = f"{event.done:,} {event.unit}, {event.done / seconds:,.0f} a second"
+        self.bar.update(self.task, description=f"{event.step}: {rate}", refresh=True)
+
+    def _clear(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
+# --------------------------------------------------------------------------------------- the program
+
+
+class OwnConfig(Config):
+    """Invoke's own settings, without its files and variables: mailtrace has one config, and it is not this one."""
+
+    def load_system(self, merge: bool = True) -> None:
+        """Read no /etc/invoke.*."""
+
+    def load_user(self, merge: bool = True) -> None:
+        """Read no ~/.invoke.*."""
+
+    def load_shell_env(self) -> None:
+        """Read no INVOKE_*."""
+
+
+class App(Program):
+    """The `mailtrace` command: one task at a time, with words for flags where that is plain."""
+
+    def normalize_argv(self, argv: Any) -> None:
+        """Bring the command line into the form that Invoke parses, or say what is wrong with it."""
+        super().normalize_argv(argv)
+        program, *words = self.argv
+        if "--complete" not in words:
+            self.argv = [program, *arranged(words)]
+
+    def parse_core(self, argv: Any) -> None:
+        """As Invoke, with our exit code for wrong usage."""
+        _usage(super().parse_core, argv)
+
+    def parse_tasks(self) -> None:
+        """As Invoke, with our exit code for wrong usage."""
+        _usage(super().parse_tasks)
+
+    def parse_cleanup(self) -> None:
+        """As Invoke, with our exit code for wrong usage."""
+        _usage(super().parse_cleanup)
+
+    def print_version(self) -> None:
+        """`mailtrace 0.1.0`."""
+        from mailtrace import __version__
+
+        _put(f"mailtrace {__version__}\n")
+
+    def print_help(self) -> None:
+        """The commands, and how to go on from here."""
+        lines = ["Usage: mailtrace COMMAND [FLAGS]", "", "Where did this mail go?", "", "Commands:", ""]
+        lines += [f"  {task.name:<9} {_summary(task)}" for task in COMMANDS]
+        lines += ["", *EXAMPLES[""], "", "More: mailtrace COMMAND --help", "", "Also:", ""]
+        lines += [f"  {name:<35} {text}" for name, text in CORE]
+        _put("\n".join(lines) + "\n")
+
+    def print_task_help(self, name: str) -> None:
+        """The flags of one command, in groups."""
+        import shutil
+
+        width = max(50, min(shutil.get_terminal_size().columns, 110))
+        _put("\n".join(_help(self.collection[name], width)) + "\n")
+
+
+CORE = (
+    ("mailtrace --list", "list the commands"),
+    ("mailtrace --version", "show the version"),
+    ("mailtrace --print-completion-script", "bash, zsh or fish: completion for that shell"),
+)
+EXAMPLES = {
+    "": [
+        "Examples:",
+        "",
+        "  mailtrace trace -k user@example.com --since '2h ago'",
+        "  mailtrace trace --log mx1=/tmp/mx1/mail.log --log mx2=/tmp/mx2/mail.log -k 4bXyZ1",
+        "  mailtrace play jobs/demo.yaml",
+    ],
+    "run": ["mailtrace run -c config.yaml -h mx1 -k user@example.com --time '2025-07-21 10:00' --time-range 10h"],
+    "trace": [
+        "mailtrace trace -k user@example.com --since '2h ago'",
+        "mailtrace trace --log /var/log/mail.log --sender alice@example.com -o story.html",
+        "mailtrace trace jobs/where-is-this-mail.yaml -e who=user@example.com",
+    ],
+    "graph": [
+        "mailtrace graph -c config.yaml -k user@example.com -o mail.svg",
+        "mailtrace graph --since today | dot -Tpng > day.png",
+    ],
+    "tracing": ["mailtrace tracing -c config.yaml --otel-endpoint http://localhost:4317 --ask-opensearch-pass"],
+    "play": ["mailtrace play jobs/is-mail-flowing.yaml jobs/day-graph.yaml -e since='1h ago'"],
+    "lint": ["mailtrace lint jobs config.yaml"],
+}
+WORDS = {"job": "[JOB]", "path": "[PATH…]", "": ""}
+
+
+def _summary(task: Command) -> str:
+    return (task.__doc__ or "").partition("\n")[0]
+
+
+def _help(task: Command, width: int) -> list[str]:
+    import textwrap
+
+    word = "JOB…" if task is play else WORDS[task.stray]
+    out = [f"Usage: mailtrace {task.name} {word} [FLAGS]".replace("  ", " "), "", _summary(task)]
+    for group in task.groups:
+        out += ["", f"{group.title}:", ""]
+        for flag in group.flags:
+            short = f"-{flag.short}, " if flag.short else "    "
+            left = f"  {short}--{flag.name} {flag.value}".rstrip()
+            repeat = " (may be repeated)" if flag.many and "repeated" not in flag.help else ""
+            text = textwrap.wrap(flag.help + repeat, width - 34)
+            if len(left) > 32:
+                out.append(left)
+                left = ""
+            out += [f"{left:<34}{text[0]}", *(f"{'':<34}{line}" for line in text[1:])]
+    return [*out, "", "Examples:", "", *(f"  {line}" for line in EXAMPLES[task.name])]
+
+
+def _usage(step: Callable[..., None], *args: Any) -> None:
+    try:
+        step(*args)
+    except ParseError as error:
+        raise Exit(f"mailtrace: {str(error).rstrip('!.')}; see mailtrace --help", code=USAGE) from None
+
+
+def arranged(words: Sequence[str]) -> list[str]:
+    """A command line as Invoke parses it: one command, every value behind its flag, stray words as the flag they mean.
+
+    Raises `Exit` with what is wrong, and what was perhaps meant.
+    """
+    if not words or words[0].startswith("-"):
+        return list(words)
+    name, *rest = words
+    task = next((task for task in COMMANDS if task.name == name), None)
+    if task is None:
+        raise _wrong_command(name)
+    if "--help" in rest or rest == ["-h"] or ("-h" in rest and not any(flag.short == "h" for flag in task.flags)):
+        return ["--help", name]
+    return [name, *_Arranger(task, rest).arrange()]
+
+
+def _wrong_command(name: str) -> Exit:
+    from mailtrace.problem import did_you_mean
+
+    if name.endswith((".yaml", ".yml")):
+        hint = f"to run a job: mailtrace play {name}"
+    else:
+        hint = did_you_mean(name, [task.name for task in COMMANDS]) or "see mailtrace --help"
+    return Exit(f'mailtrace: there is no command "{_visible(name)}"; {hint}', code=USAGE)
+
+
+class _Arranger:
+    """Goes once over the words behind a command."""
+
+    def __init__(self, task: Command, words: Sequence[str]) -> None:
+        self.task = task
+        self.words = list(words)
+        self.known = {spelling: flag for flag in task.flags for spelling in flag.spellings}
+        self.out: list[str] = []
+        self.once: set[str] = set()
+        self.after_log = False
+
+    def arrange(self) -> list[str]:
+        while self.words:
+            word = self.words.pop(0)
+            if word == "--":
+                for stray in self.words:
+                    self._stray(stray)
+                break
+            if word.startswith("--"):
+                self._long(word)
+            elif word.startswith("-") and word != "-":
+                self._short(word)
+            else:
+                self._stray(word)
+        return self.out
+
+    def _long(self, word: str) -> None:
+        name, equals, value = word.partition("=")
+        flag = self._flag(name)
+        if not flag.value:
+            if equals:
+                raise self._wrong(f"{name} takes no value")
+            self._take(flag, None)
+        else:
+            self._take(flag, value if equals else self._value(flag, name))
+
+    def _short(self, word: str) -> None:
+        letters = word[1:]
+        while letters:
+            flag, letters = self._flag(f"-{letters[0]}", word), letters[1:]
+            if not flag.value:
+                self._take(flag, None)
+                continue
+            self._take(flag, letters.removeprefix("=") if letters else self._value(flag, f"-{flag.short}"))
+            return
+
+    def _flag(self, name: str, word: str = "") -> Flag:
+        from mailtrace.problem import did_you_mean
+
+        flag = self.known.get(name)
+        if flag is not None:
+            return flag
+        elsewhere = [task.name for task in COMMANDS if any(name in flag.spellings for flag in task.flags)]
+        hint = did_you_mean(name, [spelling for spelling in self.known if len(spelling) > 2]) if len(name) > 2 else ""
+        if not hint and elsewhere:
+            hint = f"it is a flag of {', '.join(elsewhere)}"
+        shown = name if word in ("", name) else f"{name} (in {word})"
+        raise self._wrong(f"there is no flag {shown}", hint or f"see mailtrace {self.task.name} --help")
+
+    def _value(self, flag: Flag, name: str) -> str:
+        if not self.words or self.words[0] in self.known:
+            raise self._wrong(f"{name} needs a value", f"{name} {flag.value}")
+        return self.words.pop(0)
+
+    def _take(self, flag: Flag, value: str | None) -> None:
+        self.after_log = flag.name == "log"
+        if not flag.many and not flag.counted and flag.value:
+            if flag.name in self.once:
+                raise self._wrong(f"--{flag.name} is given twice")
+            self.once.add(flag.name)
+        self.out.append(f"--{flag.name}")
+        if value is not None:
+            self.out.append(value)
+
+    def _stray(self, word: str) -> None:
+        """A word without a flag: a job, or one more log behind `--log logs/*`."""
+        yaml = word.endswith((".yaml", ".yml"))
+        if self.after_log and not yaml:
+            self.out += ["--log", word]
+            return
+        flag = self.known.get(f"--{self.task.stray}")
+        if flag is None:
+            raise self._wrong(f'what is "{word}"?', f"see mailtrace {self.task.name} --help")
+        if not flag.many:
+            if not yaml and not os.path.exists(word):
+                raise self._wrong(f'there is no job file "{word}"', f"to search for a text: -k {word}")
+            if flag.name in self.once:
+                raise self._wrong("one job at a time", "mailtrace play runs several")
+        self._take(flag, word)
+
+    def _wrong(self, text: str, hint: str = "") -> Exit:
+        said = f"mailtrace {self.task.name}: {text}" + (f"; {hint}" if hint else "")
+        return Exit(_visible(said), code=USAGE)
+
+
+program = App(namespace=namespace, name="mailtrace", binary="mailtrace", config_class=OwnConfig)
+
+
+def main() -> None:
+    """The `mailtrace` program."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            # A terminal that lacks a letter gets its number, not a crash.
+            reconfigure(errors="backslashreplace")
+    try:
+        try:
+            program.run()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _abandon_stdout()
+        sys.exit(0)
+    except OSError as error:
+        _abandon_stdout()
+        _say(f"mailtrace: cannot write standard output: {error.strerror or error}")
+        sys.exit(4)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,185 @@
+"""A command line as a job: what was typed, in the words of the job file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from mailtrace.errors import RequestError
+from mailtrace.flags import ASK
+from mailtrace.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mailtrace.flags import Given
+
+DEFAULT_EXPORT = {"trace": "timeline", "graph": "dot"}
+ENDINGS = {
+    ".dot": "dot",
+    ".gv": "dot",
+    ".svg": "svg",
+    ".png": "png",
+    ".json": "json",
+    ".html": "html",
+    ".htm": "html",
+    ".txt": "timeline",
+}
+OWN_LOGS = (
+    "/var/log/mail.log",  # Debian, Ubuntu, macOS
+    "/var/log/maillog",  # RHEL, Fedora, FreeBSD, OpenBSD
+    "/var/log/mail",  # SUSE
+    "/var/log/mail/mail.log",  # Slackware and others that give mail a folder
+    "/var/log/postfix.log",  # Postfix' own `maillog_file`, as postlogd's manual has it
+    "/var/log/exim4/mainlog",  # Exim: Debian
+    "/var/log/exim/main.log",  # RHEL, Fedora
+    "/var/log/exim/mainlog",  # FreeBSD, Alpine, SUSE
+    "/var/log/exim_mainlog",  # cPanel
+)
+SYSTEM_LOGS = ("/var/log/messages", "/var/log/syslog")
+"""Where mail is logged with everything else (Alpine): read only where a server has no log of OWN_LOGS, which on
+Debian holds the same lines again."""
+
+_EXIM = re.compile(r"(?:mainlog|main\.log|exim_mainlog)(?:[-.].*)?", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+_PLAIN_FOLDERS = frozenset({"", "log", "logs", "exim", "exim4", "var", "tmp", "mail"})
+
+
+def wrong(message: str, hint: str = "") -> RequestError:
+    """A flag that is wrong."""
+    return RequestError([Problem(message, hint=hint)])
+
+
+def settings(kind: str, given: Given, *, job: bool) -> dict[str, Any]:
+    """What the flags say, as values of a job by their dotted names (`find.sender`).
+
+    With a `job` only what was typed, without one all that makes a job of it.
+    """
+    out: dict[str, Any] = {}
+    for flag in ASK.flags:
+        value = given.get(flag.key)
+        if value is not None and value != []:
+            out[f"find.{flag.find}"] = value
+    zone = _zone(given)
+    if zone:
+        out["find.time_zone"] = zone
+    if kind == "tracing":
+        if given.get("otel_endpoint") or not job:
+            out["export"] = [{"otlp": {"endpoint": given.get("otel_endpoint") or "http://localhost:4317"}}]
+    elif given.get("output") is not None or given.get("format"):
+        out["export"] = [_export(kind, given)]
+    elif not job and kind in DEFAULT_EXPORT:
+        out["export"] = [_module(DEFAULT_EXPORT[kind], given)]
+    return out
+
+
+def document(kind: str, values: dict[str, Any], config: str | dict[str, Any] | None) -> dict[str, Any]:
+    """The job file that asks the same."""
+    out: dict[str, Any] = {"version": 1, "kind": kind}
+    if config is not None:
+        out["config"] = config
+    if kind != "tracing":
+        out["find"] = {}
+    for name, value in values.items():
+        section, _, key = name.partition(".")
+        if key:
+            out[section][key] = value
+        else:
+            out[section] = value
+    return out
+
+
+def as_sets(values: dict[str, Any]) -> list[str]:
+    """The same as `--set` takes them."""
+    return [f"{name}={json.dumps(value)}" for name, value in values.items()]
+
+
+def _zone(given: Given) -> str:
+    if given.get("utc") and given.get("tz"):
+        raise wrong("--utc and --tz say two things", "give one of them")
+    return "UTC" if given.get("utc") else given.get("tz") or ""
+
+
+def _export(kind: str, given: Given) -> dict[str, Any]:
+    to, name = given.get("output"), given.get("format") or ""
+    if to == "":
+        raise wrong("-o needs a file name", "-o - is standard output")
+    if to and to != "-":
+        ending = PurePath(to).suffix.lower()
+        name = name or ENDINGS.get(ending, "")
+        if not name:
+            what = f'the ending "{ending}"' if ending else "a name without an ending"
+            raise wrong(f"-o {to}: {what} does not say what to write", f"use {' '.join(ENDINGS)}, or --format NAME")
+        to = os.path.abspath(os.path.expanduser(to))
+    return _module(name or DEFAULT_EXPORT.get(kind, "timeline"), given, to or "-")
+
+
+def _module(name: str, given: Given, to: str = "-") -> dict[str, Any]:
+    options: dict[str, Any] = {} if to == "-" and name == "timeline" else {"to": to}
+    if name == "timeline":
+        if given.get("all"):
+            options["all"] = True
+        if zone := _zone(given):
+            options["time_zone"] = zone
+    return {name: options}
+
+
+# ------------------------------------------------------------------------------------------- whose logs
+
+
+def split_hosts(limit: Iterable[str]) -> list[str]:
+    """`--limit a,b --limit c` as names."""
+    return [name for part in limit for name in re.split(r"[,\s]+", part) if name]
+
+
+def files_config(logs: Iterable[str]) -> dict[str, Any]:
+    """The fleet that `--log [HOST=]PATH …` names, as a config.
+
+    A log without a host belongs to whom its lines name. The lines of an Exim main log name nobody: it is the log of
+    the host that its folder is called after (`logs/mx1/mainlog`), or this machine's where the folder says nothing
+    (`/var/log/exim4/mainlog`).
+    """
+    hosts: dict[str, dict[str, list[str]]] = {}
+    shared: list[str] = []
+    for log in logs:
+        host, path = _whose(log)
+        if not path:
+            raise wrong(f"--log {log}: no path", "write --log PATH or --log HOST=PATH")
+        path = path if path in ("-", "journal") else os.path.abspath(os.path.expanduser(path))
+        (hosts.setdefault(host, {"log_files": []})["log_files"] if host else shared).append(path)
+    section: dict[str, Any] = {}
+    if shared:
+        section["host_config"] = {"log_files": shared}
+    if hosts:
+        section["hosts"] = hosts
+    return {"method": "files", "files_config": section}
+
+
+def _whose(log: str) -> tuple[str, str]:
+    host, equals, path = log.partition("=")
+    # A file whose own name has a "=" in it is a file.
+    if equals and _HOST.fullmatch(host) and not os.path.exists(log):
+        return host, path
+    if _EXIM.fullmatch(PurePath(log).name):
+        folder = Path(os.path.abspath(os.path.expanduser(log))).parent.name
+        return (folder if folder not in _PLAIN_FOLDERS and _HOST.fullmatch(folder) else socket.gethostname()), log
+    return "", log
+
+
+def own_logs(root: str = "/") -> list[str]:
+    """This machine's own mail logs, else its journal, else nothing."""
+
+    def there(paths: Iterable[str]) -> list[str]:
+        found = (os.path.join(root, path.lstrip("/")) for path in paths)
+        return [path for path in found if os.path.isfile(path)]
+
+    if logs := there(OWN_LOGS):
+        return logs
+    if os.path.isdir(os.path.join(root, "run/systemd/journal")) and shutil.which("journalctl"):
+        return ["journal"]
+    return there(SYSTEM_LOGS)

@@ -1,0 +1,308 @@
+"""run_job: Job → Report. The named steps of a run, what each asks for, who is told, and how it all came out."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from mailtrace import notify
+from mailtrace.errors import DataError, ExportError, Interrupted
+from mailtrace.expect import judge
+from mailtrace.load import ConfigLike, JobLike, load_job
+from mailtrace.model import Coverage, LogEntry, LogQuery, Warning_
+from mailtrace.report import Report
+
+if TYPE_CHECKING:
+    from mailtrace.job import Export, Job
+    from mailtrace.model import Source
+
+CHUNK = 512
+"""Entries taken from a source at a time: between two chunks a run can be stopped and tells how far it is."""
+PROGRESS_SECONDS = 0.1
+
+
+class Stop:
+    """Ends a run from outside with what it has found. Itself a handler for `signal.signal`.
+
+    The first signal interrupts a source that is being waited for, and nothing else: what is found so far is still
+    put together and reported. The second one raises `KeyboardInterrupt` wherever the run is.
+    """
+
+    def __init__(self) -> None:
+        """Nobody has called yet."""
+        self.signal = 0
+        self._waiting = False
+
+    def __call__(self, signal_number: int, frame: object = None) -> None:
+        """Remember the signal; interrupt what waits."""
+        again, self.signal = bool(self.signal), self.signal or signal_number
+        if again or self._waiting:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """What is done inside ends at the first signal, quietly."""
+        self._waiting = True
+        try:
+            yield
+        except KeyboardInterrupt:
+            if not self.signal:
+                raise
+        finally:
+            self._waiting = False
+
+
+def run_job(
+    job: JobLike,
+    *,
+    variables: Mapping[str, str] | Sequence[str] = (),
+    sets: Mapping[str, Any] | Sequence[str] = (),
+    config: ConfigLike = None,
+    limit: Sequence[str] = (),
+    secrets: Mapping[str, str] | None = None,
+    listener: notify.Listener = notify.nobody,
+    stdout: IO[str] | None = None,
+    stop: Stop | None = None,
+) -> Report:
+    """Run a job: a file, a mapping of the same structure, or a `Job` from `load_job`.
+
+    Runs the exporters that the job names and no others, and prints nothing of its own; `to: "-"` writes to `stdout`
+    (default `sys.stdout`). `listener` hears the events of the run. The other parameters are `load_job`'s.
+
+    Raises `RequestError` when the job is wrong. What goes wrong later is in the report: missing data in `coverage`,
+    an export that failed in `warnings`, and the sum of it in `exit_code`.
+    """
+    loaded = load_job(job, variables=variables, sets=sets, config=config, limit=limit, secrets=secrets)
+    return _Run(loaded, listener, stdout, stop or Stop()).run()
+
+
+def steps(job: Job) -> list[str]:
+    """The names of a job's steps, in order, as plan, events and timings call them."""
+    return [*(f"source {source.name}" for source in job.source), "walk", *(f"export {e.name}" for e in job.export)]
+
+
+def plan(job: Job) -> list[str]:
+    """What a run of the job would do, a line each. Opens no log, file or network."""
+    out: list[str] = []
+    for description, source in zip(job.source, _sources(job), strict=True):
+        out.append(f"source {description.name}")
+        out += [f"  {line}" for line in source.plan(_first_query(job))]
+    out.append("walk")
+    out.append(f"  at most {job.walk.max_hops} hops and {job.walk.max_age / 86400:g} days around what is found")
+    for export in job.export:
+        out += [f"export {export.name}", f"  to {'standard output' if export.to == '-' else export.to}"]
+    out += [f"expect {expect.text or expect.name}" for expect in job.expect]
+    return [job.redactor.redact(line) for line in out]
+
+
+def check(job: Job) -> list[Coverage]:
+    """Verify access to everything that the job reads, and read nothing else."""
+    out: list[Coverage] = []
+    for description, source in zip(job.source, _sources(job), strict=True):
+        try:
+            out += source.check()
+        except DataError as error:
+            out.append(_lost(description.name, error))
+        finally:
+            source.close()
+    return out
+
+
+class _Run:
+    """One run of one job, from its first step to its last."""
+
+    def __init__(self, job: Job, listener: notify.Listener, stdout: IO[str] | None, stop: Stop) -> None:
+        self.job = job
+        self.tell = listener
+        self.stdout = stdout
+        self.stop = stop
+        self.lost: list[Coverage] = []
+        self.failed_exports = False
+        self.entries = 0
+        self.told = 0.0
+
+    def run(self) -> Report:
+        """All steps. Exporters run also when data is missing or the search was stopped."""
+        report = Report(
+            name=self.job.name,
+            kind=self.job.kind,
+            start=self.job.find.start,
+            end=self.job.find.end,
+            zone=self.job.find.zone,
+            outside=frozenset(name for name in self.job.inventory.names if not self.job.inventory.own(name)),
+            warnings=list(self.job.warnings),
+        )
+        self.sources = _sources(self.job)
+        try:
+            self._gather(report)
+        finally:
+            for source in self.sources:
+                with suppress(Exception):  # what a source leaves open when it can't be closed ends with the process
+                    source.close()
+        report.partial = bool(self.stop.signal)
+        report.expectations = judge(report, self.job.expect)
+        self._announce(report)
+        report.exit_code = self.exit_code(report)
+        for export in self.job.export:
+            self._export(export, report)
+        report.exit_code = self.exit_code(report)
+        self.tell(notify.ReportDone(len(report.mails), report.partial, report.exit_code))
+        return report
+
+    def exit_code(self, report: Report) -> int:
+        """The first that applies of the README's table."""
+        if self.stop.signal:
+            return Interrupted(self.stop.signal).exit_code
+        if self.failed_exports:
+            return ExportError.exit_code
+        if self.job.on_unreachable != "warn" and any(item.missing for item in report.coverage):
+            return DataError.exit_code
+        return 0 if report.mails and all(expectation.held for expectation in report.expectations) else 1
+
+    def _gather(self, report: Report) -> None:
+        with notify.step(self.tell, "walk") as outcome:
+            found = _walk(self.job, self.ask, self.sources)
+            report.mails, report.clocks = found.mails, found.clocks
+            report.warnings += found.warnings
+            outcome.detail = f"{len(report.mails)} mails of {self.entries} log lines"
+        report.coverage = [*(item for source in self.sources for item in source.coverage()), *self.lost]
+
+    def _announce(self, report: Report) -> None:
+        for warning in report.warnings:
+            self.tell(notify.Warning(warning.code, warning.message, warning.host))
+        for mail in report.mails:
+            self.tell(notify.MailFound(mail.id, mail.message_id or None, mail.sender, len(mail.recipients)))
+        for came in report.expectations:
+            self.tell(notify.Expectation(came.text, came.held, came.detail or None))
+
+    def ask(self, query: LogQuery) -> Iterator[LogEntry]:
+        """Put one question to every source. A source that fails as a whole costs itself only."""
+        for description, source in zip(self.job.source, self.sources, strict=True):
+            try:
+                yield from self._ask(source, query)
+            except DataError as error:
+                self.lost.append(_lost(description.name, error))
+
+    def _ask(self, source: Source, query: LogQuery) -> Iterator[LogEntry]:
+        entries = iter(source.query(query))
+        while not self.stop.signal:
+            # `extend` keeps what came before an interruption, a list made at once would not.
+            chunk: list[LogEntry] = []
+            with self.stop.waiting():
+                chunk.extend(islice(entries, CHUNK))
+            self.entries += len(chunk)
+            self._progress()
+            yield from chunk
+            if len(chunk) < CHUNK:
+                return
+
+    def _progress(self) -> None:
+        now = time.monotonic()
+        if now - self.told >= PROGRESS_SECONDS:
+            self.told = now
+            self.tell(notify.Progress("walk", self.entries))
+
+    def _export(self, export: Export, report: Report) -> None:
+        """Run one exporter; when its result can't be written, the others still run."""
+        with notify.step(self.tell, f"export {export.name}") as outcome:
+            try:
+                _write(export, report, self.stdout or sys.stdout)
+            except ExportError as error:
+                self.failed_exports = True
+                text = self.job.redactor.redact(str(error))
+                outcome.failed(text)
+                report.warnings.append(Warning_("export-failed", text))
+                self.tell(notify.Warning("export-failed", text))
+
+
+def _lost(source: str, error: DataError) -> Coverage:
+    return Coverage(host=error.host, source=source, problem=str(error), missing=True)
+
+
+# --------------------------------------------------------------------------------------------- writing
+
+
+def _write(export: Export, report: Report, stdout: IO[str]) -> None:
+    """Show the report with one exporter where the job wants it. Raises `ExportError`."""
+    exporter = _exporter(export)
+    binary = getattr(exporter, "binary", False)
+    where = "standard output" if export.to == "-" else export.to
+    try:
+        if export.to == "-":
+            exporter.export(report, stdout.buffer if binary else stdout)
+            stdout.flush()
+        else:
+            with _replacing(Path(export.to), binary=binary) as stream:
+                exporter.export(report, stream)
+    except BrokenPipeError:
+        if export.to != "-":
+            raise ExportError(f"cannot write {where}: its reader has gone") from None
+        # Who reads our output has seen enough (`| head`): not an error.
+        abandon(stdout)
+    except OSError as error:
+        if export.to == "-":
+            abandon(stdout)
+        raise ExportError(f"cannot write {where}: {error.strerror or error}") from None
+
+
+def abandon(stdout: IO[str]) -> None:
+    """Let what is left in a stream's buffer go nowhere: Python would complain of it when the program ends."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stdout.fileno())
+        os.close(nowhere)
+        stdout.flush()
+
+
+@contextmanager
+def _replacing(path: Path, *, binary: bool) -> Iterator[IO[Any]]:
+    """A stream whose text becomes the file at the end, whole or not at all; folders are made.
+
+    A device, a pipe and the like is written as it is; a symbolic link stays one.
+    """
+    target = Path(os.path.realpath(path))
+    how: dict[str, Any] = {} if binary else {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
+    mode = "wb" if binary else "w"
+    if target.is_dir():
+        raise IsADirectoryError(21, "it is a directory")
+    if target.exists() and not target.is_file():
+        with target.open(mode, **how) as stream:
+            yield stream
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, mode, **how) as stream:
+            yield stream
+        os.chmod(name, _mode(target))
+        os.replace(name, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def _mode(target: Path) -> int:
+    """The permissions a file has, or would have if it were made the plain way."""
+    with suppress(OSError):
+        return stat.S_IMODE(target.stat().st_mode)
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+# -------------------------------------------------------------------------------------------- registries
+
+
+def _exporter(export: Export) -> Any:
+    from mailtrace.exporters import make
+
+    return make(export.name, **export.options)
