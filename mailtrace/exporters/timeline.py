@@ -40,6 +40,10 @@ NAMES = 12
 """Up to so many recipients of a group are named."""
 ALIKE = 4
 """More branches than this that differ in nothing but their queue IDs are told as one."""
+WIDE = 100
+"""From this width on a line of many has room for a queue ID."""
+TOLD = 2
+"""Of more further failures than this, the reasons are counted instead."""
 SLOW = 10.0
 """Seconds in one queue that are worth a word."""
 SKEW = 1.0
@@ -69,6 +73,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SAID = re.compile(
     r"host (?P<name>[^\s\[]*)\[(?P<ip>[^\]]*)\](?::\d+)? (?:said|refused to talk to me): (?P<text>.*)", re.DOTALL
 )
+_IN_REPLY = re.compile(r" \(in reply to [^()]{1,60}( command)?\)?$")
 _GREY = re.compile(r"gr[ae]y-?\s?list|postgrey|gr[ae]ylist", re.IGNORECASE)
 _PLAIN_SUCCESS = re.compile(
     r"|delivered to (maildir|mailbox|file.*)|(\d{3} )?.*\b(saved|queued|ok|accepted)\b.*", re.IGNORECASE
@@ -235,6 +240,7 @@ class _Story:
             self.into.setdefault(link.to, []).append(link)
             self.out.setdefault(link.from_, []).append(link)
         self.paths = {id(row): self._path(row) for row in mail.recipients}
+        self.changed = self._changed(mail.recipients)
         self.narrow = self.screen.narrow
         self.day = self.clock.day(mail.first)
         times = [hop.first for hop in mail.hops] + [d.time for hop in mail.hops for d in hop.deliveries]
@@ -356,7 +362,7 @@ class _Story:
         hosts = [visible(hop.host) for hop in self.paths[id(group[0])][depth:]]
         if hosts:
             ways = len({self._next(row, depth) for row in group})
-            self._line(None, [Span(" → ".join(hosts), "bold"), Span(f"  {ways} messages on the same way", "dim")], rail)
+            self._line(None, [Span(" → ".join(hosts), "bold"), Span(f"  {ways} messages, all alike", "dim")], rail)
         self._outcome(group, rail)
 
     def _step(self, rows: Sequence[Recipient], depth: int, rail: str) -> bool:
@@ -379,7 +385,10 @@ class _Story:
         after = path[depth + 1] if depth + 1 < len(path) else None
         attempts = self._attempts(hop, after, rows[0])
         done = next((d for d in reversed(attempts) if d.status == "sent"), None)
-        stay = (done.delay if done.delay is not None else done.time - hop.first) if done else None
+        stay = _stay(hop, done) if done else None
+        for early in attempts:
+            if _early(early, hop):
+                self._deferral(early, rows[0], rail)
         host = visible(hop.host)
         queue_id = visible(hop.queue_id)
         spans = [Span(host.ljust(0 if self.narrow else self.host_width), "bold"), Span("  ")]
@@ -387,7 +396,10 @@ class _Story:
         if stay is not None:
             text = duration(stay)
             spans.append(
-                Span("  " + (text if self.narrow else text.rjust(8)), "bold yellow" if stay >= SLOW else "dim")
+                Span(
+                    "  " + (text.replace(" ", "") if self.narrow else text.rjust(8)),
+                    "bold yellow" if stay >= SLOW else "dim",
+                )
             )
         elif not self.narrow:
             spans.append(Span(" " * 10))
@@ -477,32 +489,59 @@ class _Story:
     def _failures(self, hop: Hop, after: Hop | None, row: Recipient, rail: str) -> None:
         """What went wrong on the way to the next hop or the end: the attempts before the last word."""
         attempts = self._attempts(hop, after, row)
-        failed = [d for d in attempts if d.status == "deferred"]
-        if after is None and row.outcome == "deferred" and failed:
+        failed = [d for d in attempts if d.status == "deferred" and not _early(d, hop)]
+        if after is None and row.outcome == "deferred":
             failed = failed[:-1]  # the last one is the outcome
-        runs = _runs(failed, lambda d: (d.relay.name, d.relay.ip, self._impersonal(d.reply, row)))
-        for run in runs:
-            if len(run) > 2:  # noqa: PLR2004 - two are told as they are
-                self._deferral(run[0], row, rail)
-                what = f"{len(run) - 2} more times the same until"
-                self._line(None, [Span(what, "dim")], rail + "  ")
-                self._deferral(run[-1], row, rail, brief=True)
-            else:
-                for one in run:
-                    self._deferral(one, row, rail, brief=one is not run[0])
+        if not failed:
+            return
+        self._deferral(failed[0], row, rail)
+        again = failed[1:]
+        if len(again) > TOLD:
+            self._summary(again, failed[0], row, rail)
+        else:
+            for before, one in pairwise(failed):
+                self._deferral(one, row, rail, brief=self._reason(before, row) == self._reason(one, row))
+        done = next((d for d in reversed(attempts) if d.status == "sent"), None)
+        if after is not None and done is not None:
+            spans = [Span(f"handed on at attempt {len(failed) + 1}"), Span(self._stayed(hop, done), "dim")]
+            self._line(None, spans, rail, rail + "  ")
+
+    def _stayed(self, hop: Hop, done: Delivery) -> str:
+        stay = _stay(hop, done)
+        return f", {duration(stay)} after it came" if stay else ""
+
+    def _reason(self, one: Delivery, row: Recipient) -> tuple[str, str]:
+        who, text = self._said(one.reply, one)
+        return who, self._impersonal(text, row)
+
+    def _summary(self, again: Sequence[Delivery], first: Delivery, row: Recipient, rail: str) -> None:
+        """Many further failures, by reason."""
+        reasons = Counter(self._reason(one, row) for one in again)
+        spans = [Span(f"… deferred {len(again):,} more times until then", "bold yellow")]
+        if set(reasons) == {self._reason(first, row)}:
+            self._line(again[-1].time, [*spans, Span(", for the same reason", "yellow")], rail, rail + "  ")
+            return
+        self._line(again[-1].time, [*spans, Span(":", "yellow")], rail, rail + "  ")
+        common = reasons.most_common(TOLD)
+        for (who, text), times in common:
+            said = f"{who}: " if who else ""
+            self._line(None, [Span(f"{times:,} times {said}{visible(text)}", "yellow")], rail + "  ", rail + "    ")
+        if len(reasons) > len(common):
+            self._line(None, [Span(f"and {count(len(reasons) - len(common), 'other reason')}", "yellow")], rail + "  ")
 
     def _deferral(self, one: Delivery, row: Recipient, rail: str, *, brief: bool = False) -> None:
         who, text = self._said(one.reply, one)
-        grey = "greylisted" if _GREY.search(one.reply) else "deferred"
-        spans = [Span(f"… {grey}", "bold yellow"), Span(f" by {who}" if who else "", "yellow")]
+        word = "greylisted" if _GREY.search(one.reply) else "deferred"
+        spans = [Span(f"… {word}", "bold yellow"), Span(f" by {who}" if who else "", "yellow")]
         if brief:
-            spans.append(Span(" again", "yellow"))
+            spans.append(Span(", again", "yellow"))
         elif text:
             spans.append(Span(f": {visible(text)}", "yellow"))
         self._line(one.time, spans, rail, rail + "  ")
 
     def _said(self, reply: str, delivery: Delivery | None) -> tuple[str, str]:
         """Who refused, and the words, out of a reply or error."""
+        reply = _IN_REPLY.sub("", reply)
         match = _SAID.match(reply)
         if match:
             return _peer(match["name"], match["ip"]), match["text"]
@@ -529,7 +568,7 @@ class _Story:
         text = self._words(rows, hop, last)
         if row.certainty is not Certainty.PROVEN and not self._told_doubt(path):
             text += f" ({row.certainty.value})"
-        time = last.time if last else (hop.last if hop else None)
+        time = last.time if last else (hop.last if hop else self.mail.first)
         if len({self._next(r, 0) for r in rows}) > 1 and len(rows) > 1:
             time = max((self.paths[id(r)][-1].last for r in rows if self.paths[id(r)]), default=time)
         first, _, rest = text.partition(": ")
@@ -546,13 +585,13 @@ class _Story:
     def _caused(self, link: Link, rail: str) -> None:
         number = self.writer.numbers.get(link.to)
         what = "bounce" if link.kind is LinkKind.BOUNCED else "sent on as a mail of its own"
-        spans = [Span(f"↳ {what}: ", "dim")]
+        spans = [Span(f"↳ {what}", "dim")]
         if number and number != self.number:
             target = self.writer.report.mails[number - 1]
             to = ", ".join(_shown(row.recipient) for row in target.recipients[:2])
-            spans += [Span(f"mail {number}", "bold"), Span(f" to {to}" if to else "", "dim")]
+            spans += [Span(f" to {to}" if to else "", "dim"), Span(": ", "dim"), Span(f"mail {number}", "bold")]
         else:
-            spans += self._name_of(link.to)
+            spans += [Span(": ", "dim"), *self._name_of(link.to)]
         self._line(None, spans, rail + "  ")
 
     def _words(self, rows: Sequence[Recipient], hop: Hop | None, last: Delivery | None) -> str:
@@ -564,12 +603,12 @@ class _Story:
         who, said = self._said(reason, last)
         host = f" on {visible(hop.host)}" if hop else ""
         tail = f": {visible(said)}" if said else ""
-        after = self._after(rows)
+        after = self._after(rows, last)
         tries = f" after {count(row.attempts, 'attempt')}" if row.attempts > 1 else ""
         to = (_peer(last.relay.name, last.relay.ip) if last else "") or "the next host"
         words = {
             "delivered": f"delivered{host}{after}" + ("" if _PLAIN_SUCCESS.fullmatch(said) else tail),
-            "relayed": f"relayed to {to}{after}" + tail,
+            "relayed": f"relayed to outside host {to}{after}" + tail,
             "deferred": f"still queued{host}{tries or after}" + (f", {who} said" if who else "") + tail,
             "bounced": f"bounced{f' by {who}' if who else host}{after}{tail}",
             "expired": f"given up{host}{after or tries}{tail}",
@@ -577,17 +616,25 @@ class _Story:
             "discarded": f"discarded{host}{tail}",
             "held": f"held{host}{tail}",
             "quarantined": f"quarantined{host}{tail}",
-            "in_transit": f"lost from sight: handed to {to}, whose log of that time does not have it",
-            "unknown": f"not known: handed to {to}, of which no log was read",
+            "in_transit": f"in transit: handed to {to}, whose log of that time does not have it",
+            "unknown": f"unknown: handed to {to}, of which no log was read",
         }
         if row.outcome == "unknown" and (last is None or last.status != "sent"):
-            return f"not known{host}{tail}"
+            return f"unknown{host}{tail}"
         return words.get(row.outcome, f"{visible(row.outcome)}{host}{tail}")
 
-    def _after(self, rows: Sequence[Recipient]) -> str:
+    def _after(self, rows: Sequence[Recipient], last: Delivery | None) -> str:
+        """How long it took, no finer than the stamps are."""
         seconds = sorted(row.seconds for row in rows if row.seconds is not None)
         if not seconds:
             return ""
+        path = self.paths[id(rows[0])]
+        if (path and _whole(path[0].first)) or (last is not None and _whole(last.time)):
+            seconds = [float(round(value)) for value in seconds]
+            if not seconds[-1]:
+                return " within a second"
+        if not round(seconds[0], 2) and round(seconds[-1], 2):
+            return f" within {duration(seconds[-1])}"
         low, high = duration(seconds[0]), duration(seconds[-1])
         return f" after {high}" if low == high else f" after {low} to {high}"
 
@@ -601,12 +648,15 @@ class _Story:
         spans = [Span(", ".join(shown) or "nobody that the logs tell", "bold" if shown else "dim")]
         if len(names) > len(shown):
             spans.append(Span(f" and {count(len(names) - len(shown), 'other')}", "bold"))
-        same = len(originals) == 1 and all(
+        if len(originals) == 1 and self._changed(rows) and (rows is self.mail.recipients or not self.changed):
+            spans.append(Span(f"  addressed to {_shown(originals[0])}", "dim"))
+        return spans
+
+    def _changed(self, rows: Sequence[Recipient]) -> bool:
+        """Whether all of these were addressed to one address that an alias, a list or a map changed."""
+        return len({row.original_recipient for row in rows}) == 1 and all(
             row.original_recipient and not _same(row.recipient, row.original_recipient) for row in rows
         )
-        if same:
-            spans.append(Span(f"  for {_shown(originals[0])}", "dim"))
-        return spans
 
     def _leftovers(self) -> None:
         """Hops that no recipient's path explains: nothing that was found goes untold."""
@@ -659,14 +709,22 @@ def _grouped(rows: Iterable[Recipient], key: Any) -> list[list[Recipient]]:
     return list(out.values())
 
 
-def _runs(items: Iterable[Delivery], key: Any) -> list[list[Delivery]]:
-    out: list[list[Delivery]] = []
-    for item in items:
-        if out and key(out[-1][-1]) == key(item):
-            out[-1].append(item)
-        else:
-            out.append([item])
-    return out
+def _whole(time: float) -> bool:
+    """Whether a stamp seems to have no fraction: what lies between two of them is known to the second only."""
+    return time == int(time)
+
+
+def _stay(hop: Hop, done: Delivery) -> float | None:
+    """Seconds between a message's arrival and its handing on; None where the log can't tell so little."""
+    if done.delay is not None:
+        return done.delay
+    seconds = done.time - hop.first
+    return None if seconds < 1 and (_whole(done.time) or _whole(hop.first)) else max(0.0, seconds)
+
+
+def _early(attempt: Delivery, hop: Hop) -> bool:
+    """Whether an attempt came before the message did: a refusal at the door that the client took for a `later`."""
+    return attempt.status != "sent" and attempt.time < hop.first
 
 
 class _Table:
@@ -677,7 +735,8 @@ class _Table:
         mails = writer.report.mails
         days = {self.clock.day(mail.first) for mail in mails}
         self.days = len(days) > 1
-        self.queue_ids = self.screen.width >= 100
+        ids = [visible(mail.hops[0].queue_id) for mail in mails if mail.hops] if self.screen.width >= WIDE else []
+        self.id_width = min(23, max(map(len, ids), default=0))  # 23: the longest that Exim makes
 
     def write(self) -> None:
         mails = self.writer.report.mails
@@ -704,9 +763,9 @@ class _Table:
     def _row(self, mail: Mail) -> Line:
         at = self.clock.at(mail.first)
         time = (f"{at:%m-%d %H:%M:%S}" if self.days else f"{at:%H:%M:%S}") if at else "?"
-        queue_id = visible(mail.hops[0].queue_id) if mail.hops and self.queue_ids else ""
+        queue_id = visible(mail.hops[0].queue_id) if mail.hops and self.id_width else ""
         outcome = self._outcome(mail)
-        taken = len(time) + (17 if self.queue_ids else 0) + 2 * 2 + 3 + 19
+        taken = len(time) + (self.id_width + 2 if self.id_width else 0) + 2 * 2 + 3 + 19
         room = max(8, self.screen.width - taken)
         if self.screen.narrow:
             outcome = [outcome[0]]
@@ -716,8 +775,8 @@ class _Table:
         sender = shorten(_shown(mail.sender), sender_room)
         narrow = self.screen.narrow
         spans = [Span(time, "dim"), Span(" " if narrow else "  ")]
-        if self.queue_ids:
-            spans += [Span(_padded(shorten(queue_id, 15), 15), "cyan"), Span("  ")]
+        if self.id_width:
+            spans += [Span(_padded(shorten(queue_id, self.id_width), self.id_width), "cyan"), Span("  ")]
         spans += [Span(_padded(sender, sender_room)), Span(" → ", "dim"), Span(_padded(to, room - sender_room))]
         return [*spans, Span(" " if narrow else "  "), *outcome]
 
@@ -752,6 +811,7 @@ class _Footer:
     def __init__(self, writer: _Writer) -> None:
         self.writer, self.screen, self.clock = writer, writer.screen, writer.clock
         self.report = writer.report
+        self.named = ""
 
     def write(self) -> None:
         self._expectations()
@@ -761,6 +821,9 @@ class _Footer:
 
     def _item(self, name: str, spans: Line) -> None:
         narrow = self.screen.narrow
+        if not narrow and name == self.named:
+            name = ""
+        self.named = name or self.named
         first = Span(f"{name} " if narrow else f"{name:<10} ", "bold")
         self.screen.line(spans, [first], [Span("  " if narrow else " " * 11)])
 
@@ -784,11 +847,13 @@ class _Footer:
         self._item("Looked at", [Span(text + self._span(good))])
         unparsed = sum(item.unparsed for item in items)
         if unparsed:
-            self._item("", [Span(f"{count(unparsed, 'line')} of a mail program in a form not known here", "dim")])
+            self._item(
+                "Looked at", [Span(f"{count(unparsed, 'line')} of a mail program in a form not known here", "dim")]
+            )
         for problem, same in _by(items, lambda item: item.problem).items():
             if problem:
                 style = "red" if any(item.missing for item in same) else "yellow"
-                self._item("", [Span(f"✗ {_hosts(item.host for item in same)}: {visible(problem)}", style)])
+                self._item("Looked at", [Span(f"✗ {_hosts(item.host for item in same)}: {visible(problem)}", style)])
 
     def _span(self, items: Sequence[Coverage]) -> str:
         """From when to when there are logs: of all of them, since what one host lacks is a gap."""
@@ -797,10 +862,10 @@ class _Footer:
         if not firsts or not lasts:
             return ""
         first, last = min(firsts), max(lasts)
-        end = self.clock.minute(last)
+        since, until = self.clock.minute(first), self.clock.minute(last)
         if self.clock.day(first) == self.clock.day(last):
-            end = end[11:]
-        return f", {self.clock.minute(first)} – {end} {self.clock.zone(last)}"
+            return f", {since} to {until[11:]}"
+        return f", {since} to {until}"
 
     def _clocks(self) -> None:
         notes = self.report.clocks
