@@ -1,0 +1,217 @@
+"""Finding literals in raw bytes, before anything is decoded or parsed.
+
+Hyperscan finds any number of literals in one pass at about the speed of `grep -F` for one. Where it is not installed,
+a few literals are looked for one after the other and many through the words of the text, so that the cost does not
+grow with their number.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from mailtrace.model import LogQuery
+
+FEW = 4
+"""Up to so many literals, one `find` each is cheaper than taking the text apart into words."""
+SHORTEST_WORD = 4
+"""A literal whose longest word is shorter is looked for on its own: too many words of the text would be candidates."""
+
+_WORD = re.compile(rb"[0-9a-z]+")
+# journalctl writes a message that is not UTF-8 as an array of its bytes.
+_BYTE_ARRAYS = (b'"message":[', b'"message" : [', b'"message": [')
+
+
+class Search(Protocol):
+    """Finds the places where any of some literals stands."""
+
+    def ends(self, data: bytes) -> Iterable[int]:
+        """Offsets just behind each hit, in ascending order except where hits overlap."""
+
+
+class HyperscanSearch:
+    """All literals in one pass."""
+
+    def __init__(self, needles: Iterable[bytes]) -> None:
+        """Compile; raises `ImportError` or `hyperscan.HyperscanError` where that is not possible."""
+        import hyperscan
+
+        expressions = list(needles)
+        self._database: Any = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+        self._database.compile(
+            expressions=expressions,
+            ids=list(range(len(expressions))),
+            elements=len(expressions),
+            flags=hyperscan.HS_FLAG_CASELESS,
+            literal=True,
+        )
+
+    def ends(self, data: bytes) -> list[int]:
+        """As in `Search`."""
+        found: list[int] = []
+        add = found.append
+        self._database.scan(data, match_event_handler=lambda _id, _from, to, _flags, _context: add(to))
+        return found
+
+
+class FindSearch:
+    """One literal after the other: for a few of them."""
+
+    def __init__(self, needles: Iterable[bytes]) -> None:
+        """`needles` are in lower case."""
+        self._needles = tuple(needles)
+
+    def ends(self, data: bytes) -> list[int]:
+        """As in `Search`."""
+        low = data.lower()
+        return sorted(end for needle in self._needles for end in _ends(low, needle))
+
+
+class WordSearch:
+    """Many literals through the words of the text: the cost does not depend on how many there are.
+
+    A literal can only stand where its longest word does, whole or as a part of a longer word; only the few literals
+    whose word was seen are looked for.
+    """
+
+    def __init__(self, needles: Iterable[bytes]) -> None:
+        """`needles` are in lower case."""
+        self._by_word: dict[bytes, list[bytes]] = {}
+        self._always: list[bytes] = []
+        for needle in needles:
+            word = max(_WORD.findall(needle), key=len, default=b"")
+            if len(word) < SHORTEST_WORD:
+                self._always.append(needle)
+            else:
+                self._by_word.setdefault(word, []).append(needle)
+        self._lengths = sorted({len(word) for word in self._by_word})
+
+    def ends(self, data: bytes) -> list[int]:
+        """As in `Search`."""
+        low = data.lower()
+        seen: set[bytes] = set()
+        if self._lengths:
+            for word in set(_WORD.findall(low)):
+                seen.update(self._inside(word))
+        needles = [needle for word in seen for needle in self._by_word[word]]
+        return sorted(end for needle in (*self._always, *needles) for end in _ends(low, needle))
+
+    def _inside(self, word: bytes) -> Iterable[bytes]:
+        """The literals' words that are this word or a part of it."""
+        known = self._by_word
+        for length in self._lengths:
+            if length > len(word):
+                return
+            for start in range(len(word) - length + 1):
+                if (part := word[start : start + length]) in known:
+                    yield part
+
+
+def _ends(low: bytes, needle: bytes) -> Iterable[int]:
+    """Offsets behind each place of one needle."""
+    at = low.find(needle)
+    while at >= 0:
+        yield at + len(needle)
+        at = low.find(needle, at + 1)
+
+
+def search_for(needles: Iterable[bytes]) -> Search:
+    """The quickest search for these literals that this machine has."""
+    distinct = sorted({needle.lower() for needle in needles})
+    try:
+        import hyperscan
+    except ImportError:
+        return FindSearch(distinct) if len(distinct) <= FEW else WordSearch(distinct)
+    try:
+        return HyperscanSearch(distinct)
+    except hyperscan.HyperscanError:  # a literal beyond its limits
+        return FindSearch(distinct) if len(distinct) <= FEW else WordSearch(distinct)
+
+
+class Literals:
+    """The literals of a query, ready to find the lines that answer it.
+
+    Letters match in any case (ASCII); everything else byte for byte, as UTF-8. `in_json`: the lines are JSON, where
+    a literal may be written with escapes.
+    """
+
+    def __init__(self, query: LogQuery, *, in_json: bool = False) -> None:
+        """Prepare; the search itself is chosen when the first text is seen."""
+        spell = json_spellings if in_json else plain_spelling
+        self._in_json = in_json
+        self._all_of = [spell(text) for text in dict.fromkeys(query.all_of) if text]
+        self._any_of = [] if "" in query.any_of else [spell(text) for text in dict.fromkeys(query.any_of)]
+        self._search: Search | None = None
+        self._verify = in_json or len(self._all_of) + bool(self._any_of) > 1
+
+    def __bool__(self) -> bool:
+        return bool(self._all_of or self._any_of)
+
+    def prepare(self, sample: bytes) -> Search:
+        """Choose what to search for: what is rarest in a sample of the text; the rest is checked on its lines."""
+        if self._search is not None:
+            return self._search
+        choices = list(self._all_of)
+        if self._any_of:
+            choices.append(tuple(needle for spellings in self._any_of for needle in spellings))
+        searches: list[tuple[int, int, int, Search]] = []
+        for needles in choices:
+            # A long literal is rarer than a short one where the sample holds neither.
+            search = search_for((*needles, *_BYTE_ARRAYS) if self._in_json else needles)
+            hits = len(list(search.ends(sample))) if len(choices) > 1 else 0
+            searches.append((hits, -min(map(len, needles)), len(searches), search))
+        self._search = min(searches)[3]
+        return self._search
+
+    def lines(self, data: bytes) -> list[tuple[int, int]]:
+        """Start and end (behind the newline) of every line that answers."""
+        search = self._search or self.prepare(data)
+        found: list[tuple[int, int]] = []
+        line_end = 0
+        for end in search.ends(data):
+            if end <= line_end:
+                continue
+            start = data.rfind(b"\n", 0, end - 1) + 1
+            line_end = data.find(b"\n", end - 1) + 1 or len(data)
+            if not self._verify or self.answers(data[start:line_end]):
+                found.append((start, line_end))
+        return found
+
+    def answers(self, line: bytes) -> bool:
+        """Whether a line holds all of `all_of` and any of `any_of`."""
+        low = line.lower()
+        if self._in_json and any(mark in low for mark in _BYTE_ARRAYS):
+            low += b" " + byte_array(line).lower()
+        if not all(any(needle in low for needle in spellings) for spellings in self._all_of):
+            return False
+        return not self._any_of or any(needle in low for spellings in self._any_of for needle in spellings)
+
+
+def plain_spelling(text: str) -> tuple[bytes, ...]:
+    """The bytes of a literal in a plain log."""
+    return (text.encode("utf-8", "surrogateescape").lower(),)
+
+
+def json_spellings(text: str) -> tuple[bytes, ...]:
+    r"""The ways in which writers of JSON spell a literal.
+
+    journalctl leaves UTF-8 as it is, others escape it; Docker writes `<`, `>` and `&` as `\u003c`; some escape `/`.
+    """
+    spellings = [text]
+    for ascii_only in (False, True):
+        escaped = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+        in_go = escaped.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+        spellings += [escaped, in_go, escaped.replace("/", "\\/")]
+    return tuple(dict.fromkeys(one.encode("utf-8", "surrogateescape").lower() for one in spellings))
+
+
+def byte_array(line: bytes) -> bytes:
+    """The bytes of a journal's MESSAGE that is written as an array, b"" if it is not."""
+    try:
+        message = json.loads(line)["MESSAGE"]
+        return bytes(message) if isinstance(message, list) else b""
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return b""

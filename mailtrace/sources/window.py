@@ -1,0 +1,154 @@
+"""A log's window: what its stamps mean in UTC, and where in the file the lines of a window stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from mailtrace.clocks import WIDEST, Clocks
+from mailtrace.model import LogEntry, Parser, Stamp, Zone
+from mailtrace.sources.logfile import LogFile
+
+HOUR = 3600.0
+DAY = 86400
+SLACK = 120.0
+"""Lines may be late, and clocks not quite right: a window is widened by so much."""
+LATE = 900.0
+"""A loghost's lines are in the order in which they came: a host that was cut off sends its lines later."""
+_PROBE = 4096
+_MOST = 1 << 20
+_STAMPS = 5
+_NEAR = 1 << 16  # so close, reading is cheaper than looking
+
+
+class LogClock:
+    """What the stamps of one log mean, learnt from a sample of its entries."""
+
+    def __init__(self, clocks: Clocks, host: str, zone_known: Callable[[str], bool]) -> None:
+        """`host` is whose stamps are meant where the lines are not told apart."""
+        self._clocks = clocks
+        self._zone_known = zone_known
+        self._hosts = [host]
+        self._offsets: dict[tuple[str, Zone], set[int]] = {}
+
+    def learn(self, entries: Iterable[LogEntry]) -> None:
+        """Take in a sample."""
+        sample = list(entries)
+        for entry in sample:
+            self._clocks.observe(entry)
+        for entry in sample:
+            offset = entry.time - self._clocks.utc(entry.host, entry.zone, entry.time)
+            self._offsets.setdefault((entry.host, entry.zone), set()).add(round(offset % DAY))
+        hosts = sorted({host for host, zone in self._offsets if zone is not Zone.UTC})
+        self._hosts = hosts or self._hosts
+
+    @property
+    def hosts(self) -> set[str]:
+        """The hosts whose lines were seen."""
+        return {host for host, _ in self._offsets}
+
+    def proved(self) -> bool:
+        """Whether every kind of stamp in the sample is sure."""
+        return all(zone is Zone.UTC or self._clocks.clock(host, zone).proved_by for host, zone in self._offsets)
+
+    def utc(self, stamp: Stamp, host: str = "") -> tuple[float, float]:
+        """The earliest and the latest moment that a stamp can mean (of one host, or of any in the log)."""
+        if stamp.zone is Zone.UTC:
+            return stamp.time, stamp.time
+        ranges = [self._range(name, stamp) for name in ([host] if host else self._hosts)]
+        return min(low for low, _ in ranges), max(high for _, high in ranges)
+
+    def _range(self, host: str, stamp: Stamp) -> tuple[float, float]:
+        moment = self._clocks.utc(host, stamp.zone, stamp.time)
+        slack = self.slack(host, stamp.zone)
+        return moment - slack, moment + slack
+
+    def slack(self, host: str, zone: Zone) -> float:
+        """How far a stamp may be off: not at all, an hour around a change, or any zone."""
+        if zone is Zone.UTC:
+            return 0.0
+        if self._clocks.clock(host, zone).proved_by:
+            # Where the offset changes within the log, the sample does not tell at which line; an hour comes twice.
+            return HOUR if len(self._offsets.get((host, zone), ())) > 1 else 0.0
+        return HOUR if self._zone_known(host) else WIDEST
+
+
+def stamps(lines: bytes, parser: Parser, most: int) -> list[Stamp]:
+    """The first stamps of some lines."""
+    found: list[Stamp] = []
+    for line in lines.splitlines():
+        if (stamp := parser.stamp(line)) is not None:
+            found.append(stamp)
+            if len(found) == most:
+                break
+    return found
+
+
+def first_stamp(text: bytes, parser: Parser) -> Stamp | None:
+    """The stamp of the first line that has one."""
+    return next(iter(stamps(text, parser, 1)), None)
+
+
+def last_stamp(text: bytes, parser: Parser) -> Stamp | None:
+    """The stamp of the last line that has one."""
+    for line in reversed(text.splitlines()):
+        if (stamp := parser.stamp(line)) is not None:
+            return stamp
+    return None
+
+
+def samples(log: LogFile, places: int, size: int) -> Iterator[tuple[int, bytes]]:
+    """Whole lines from several places of a plain file, its beginning and its end among them."""
+    if log.size <= places * size:
+        yield 0, log.read(0, log.size)
+        return
+    step = (log.size - size) // (places - 1)
+    for place in range(places):
+        offset = place * step
+        text = log.read(offset, size)
+        start = text.find(b"\n") + 1 if offset else 0
+        end = text.rfind(b"\n") + 1
+        if end > start:
+            yield offset + start, text[start:end]
+
+
+def bounds(log: LogFile, parser: Parser, clock: LogClock, start: float | None, end: float | None) -> tuple[int, int]:
+    """The part of a plain file that holds every line of a window, found by bisection: first and last byte.
+
+    It may be larger than needed, where lines are out of order or carry no stamp; never smaller.
+    """
+
+    def before(found: list[Stamp]) -> bool:
+        """Whether all of these lines are before the window."""
+        return start is not None and all(clock.utc(stamp)[1] < start for stamp in found)
+
+    def behind(found: list[Stamp]) -> bool:
+        """Whether all of these lines are behind the window."""
+        return end is not None and all(clock.utc(stamp)[0] > end for stamp in found)
+
+    low = 0 if start is None else _bisect(log, parser, lambda found: bool(found) and before(found))
+    high = log.size if end is None else _bisect(log, parser, lambda found: not found or not behind(found), up=True)
+    return low, max(low, high)
+
+
+def _bisect(log: LogFile, parser: Parser, goes_on: Callable[[list[Stamp]], bool], *, up: bool = False) -> int:
+    """The last place (`up`: the first place behind it) where `goes_on` holds, give or take a probe."""
+    low, high = 0, log.size
+    while high - low > _NEAR:
+        middle = (low + high) // 2
+        if goes_on(_probe(log, parser, middle, high)):
+            low = middle
+        else:
+            high = middle
+    return high if up else low
+
+
+def _probe(log: LogFile, parser: Parser, offset: int, limit: int) -> list[Stamp]:
+    """A few stamps from `offset` on; none where there is none within a reasonable distance."""
+    size = _PROBE
+    while True:
+        text = log.read(offset, min(size, limit - offset))
+        start, end = text.find(b"\n") + 1, text.rfind(b"\n") + 1
+        found = stamps(text[start:end], parser, _STAMPS) if start else []
+        if found or size >= min(_MOST, limit - offset):
+            return found
+        size *= 16
