@@ -15,11 +15,11 @@ from invoke import Argument, Collection, Config, Context, Exit, ParseError, Prog
 from mailtrace import flags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mailtrace.flags import Flag, Given, Group
     from mailtrace.job import Job
-    from mailtrace.load import ConfigLike, JobLike
+    from mailtrace.load import ConfigLike
     from mailtrace.report import Report
     from mailtrace.run import Stop
 
@@ -50,7 +50,7 @@ class Command(Task):  # type: ignore[type-arg]
 
     def __call__(self, context: Context, **given: Any) -> None:
         """Run the command; anything but success leaves by `Exit`."""
-        empty = {
+        empty: Given = {
             flag.key: [] if flag.many else 0 if flag.counted else None if flag.value else False for flag in self.flags
         }
         given = {**empty, **given}
@@ -67,7 +67,7 @@ def _argument(flag: Flag) -> Argument:
     if flag.counted:
         return Argument(names=names, kind=int, default=0, incrementable=True, help=flag.help, attr_name=key)
     kind: Any = list if flag.many else str if flag.value else bool
-    default = [] if flag.many else None if flag.value else False
+    default: Any = [] if flag.many else None if flag.value else False
     return Argument(names=names, kind=kind, default=default, help=flag.help, attr_name=key)
 
 
@@ -200,24 +200,24 @@ class _Request:
 
     def _named_config(self) -> ConfigLike:
         """The config that the flags name, None where they don't."""
-        from mailtrace.request import files_config, wrong
+        from mailtrace.request import absolute, files_config, wrong
 
         path, logs = self.given.get("config_path"), self.given.get("log")
         if path and logs:
             raise wrong("-c and --log both say where the logs are", "give one of them")
         if logs:
             return files_config(logs)
-        return os.path.abspath(os.path.expanduser(path)) if path else None
+        return absolute(path) if path else None
 
     def _config(self) -> Any:
         """The config of a command line without a job: the one named, the one found, this machine's own logs."""
         from mailtrace.load import find_config
-        from mailtrace.request import files_config, own_logs, wrong
+        from mailtrace.request import absolute, files_config, own_logs, wrong
 
         if named := self._named_config():
             return named
         if found := find_config():
-            return os.path.abspath(found)
+            return absolute(str(found))
         if own := own_logs():
             return files_config(own)
         raise wrong(
@@ -257,7 +257,7 @@ class _Request:
         for item in running.check(job):
             missing = missing or item.missing
             names = ", ".join(item.names)
-            text = item.problem if item.problem else f"ok{f' ({names})' if names else ''}"
+            text = item.problem or f"ok{f' ({names})' if names else ''}"
             _put(_visible(f"{item.host or item.source}: {job.redactor.redact(text)}") + "\n")
         return 3 if missing and job.on_unreachable != "warn" else 0
 
@@ -349,7 +349,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _guarded(work: Callable[[], int], given: Given) -> int:
+def _guarded(work: Callable[[], int], given: Given) -> int:  # noqa: PLR0911 - a way out for each kind of trouble
     """Do the work of a command; whatever goes wrong becomes a message and an exit code."""
     from mailtrace.errors import MailtraceError, RequestError
 
@@ -386,7 +386,7 @@ def _bug(error: Exception, given: Given) -> int:
     import traceback
 
     last = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{os.path.basename(last.filename)}:{last.lineno}"
+    where = f"{last.filename.rpartition(os.sep)[2]}:{last.lineno}"
     _say(f"mailtrace: this is a bug in mailtrace: {type(error).__name__}: {error} ({where})")
     if given.get("verbose", 0) > 1:
         _say("".join(traceback.format_exception(error)))
@@ -485,7 +485,7 @@ class _Console:
         self.task: Any = None
         self.began = 0.0
 
-    def __enter__(self) -> _Console:
+    def __enter__(self) -> _Console:  # noqa: PYI034 - Self is Python 3.11's
         import time
 
         self.began = time.monotonic()
@@ -771,7 +771,7 @@ class _Arranger:
         if flag is None:
             raise self._wrong(f'what is "{word}"?', f"see mailtrace {self.task.name} --help")
         if not flag.many:
-            if not yaml and not os.path.exists(word):
+            if not yaml and not os.access(word, os.F_OK):
                 raise self._wrong(f'there is no job file "{word}"', f"to search for a text: -k {word}")
             if flag.name in self.once:
                 raise self._wrong("one job at a time", "mailtrace play runs several")

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timezone, tzinfo
 from typing import TYPE_CHECKING
 
-from mailtrace.report import visible
 from mailtrace.model import LinkKind
 from mailtrace.problem import did_you_mean
+from mailtrace.report import visible
 
 if TYPE_CHECKING:
     from mailtrace.model import Delivery, Fleet, Hop, Link, Mail, Peer, Recipient

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any, Union
+from typing import Any
 
 from mailtrace.report import rfc3339
 
@@ -91,7 +91,7 @@ class ReportDone(_At):
     exit_code: int
 
 
-Event = Union[StepStarted, StepFinished, Progress, Warning, MailFound, Expectation, ReportDone]
+Event = StepStarted | StepFinished | Progress | Warning | MailFound | Expectation | ReportDone
 Listener = Callable[[Event], None]
 
 _OPTIONAL = ("detail", "host")

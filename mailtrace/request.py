@@ -50,6 +50,11 @@ _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _PLAIN_FOLDERS = frozenset({"", "log", "logs", "exim", "exim4", "var", "tmp", "mail"})
 
 
+def absolute(path: str) -> str:
+    """A path that means the same from anywhere; links in it stay."""
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - pathlib keeps `..`, or follows links
+
+
 def wrong(message: str, hint: str = "") -> RequestError:
     """A flag that is wrong."""
     return RequestError([Problem(message, hint=hint)])
@@ -115,7 +120,7 @@ def _export(kind: str, given: Given) -> dict[str, Any]:
         if not name:
             what = f'the ending "{ending}"' if ending else "a name without an ending"
             raise wrong(f"-o {to}: {what} does not say what to write", f"use {' '.join(ENDINGS)}, or --format NAME")
-        to = os.path.abspath(os.path.expanduser(to))
+        to = absolute(to)
     return _module(name or DEFAULT_EXPORT.get(kind, "timeline"), given, to or "-")
 
 
@@ -150,7 +155,7 @@ def files_config(logs: Iterable[str]) -> dict[str, Any]:
         host, path = _whose(log)
         if not path:
             raise wrong(f"--log {log}: no path", "write --log PATH or --log HOST=PATH")
-        path = path if path in ("-", "journal") else os.path.abspath(os.path.expanduser(path))
+        path = path if path in ("-", "journal") else absolute(path)
         (hosts.setdefault(host, {"log_files": []})["log_files"] if host else shared).append(path)
     section: dict[str, Any] = {}
     if shared:
@@ -163,10 +168,10 @@ def files_config(logs: Iterable[str]) -> dict[str, Any]:
 def _whose(log: str) -> tuple[str, str]:
     host, equals, path = log.partition("=")
     # A file whose own name has a "=" in it is a file.
-    if equals and _HOST.fullmatch(host) and not os.path.exists(log):
+    if equals and _HOST.fullmatch(host) and not Path(log).exists():
         return host, path
     if _EXIM.fullmatch(PurePath(log).name):
-        folder = Path(os.path.abspath(os.path.expanduser(log))).parent.name
+        folder = Path(absolute(log)).parent.name
         return (folder if folder not in _PLAIN_FOLDERS and _HOST.fullmatch(folder) else socket.gethostname()), log
     return "", log
 
@@ -175,11 +180,11 @@ def own_logs(root: str = "/") -> list[str]:
     """This machine's own mail logs, else its journal, else nothing."""
 
     def there(paths: Iterable[str]) -> list[str]:
-        found = (os.path.join(root, path.lstrip("/")) for path in paths)
-        return [path for path in found if os.path.isfile(path)]
+        found = (Path(root, path.lstrip("/")) for path in paths)
+        return [str(path) for path in found if path.is_file()]
 
     if logs := there(OWN_LOGS):
         return logs
-    if os.path.isdir(os.path.join(root, "run/systemd/journal")) and shutil.which("journalctl"):
+    if Path(root, "run/systemd/journal").is_dir() and shutil.which("journalctl"):
         return ["journal"]
     return there(SYSTEM_LOGS)

@@ -7,22 +7,29 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mailtrace import notify
-from mailtrace.errors import DataError, ExportError, Interrupted
+from mailtrace.errors import DataError, ExportError, Interrupted, RequestError
 from mailtrace.expect import judge
+from mailtrace.exporters import make as make_exporter
+from mailtrace.job import FilesSource, OtherSource, SshSource
 from mailtrace.load import ConfigLike, JobLike, load_job
 from mailtrace.model import Coverage, LogEntry, LogQuery, Warning_
+from mailtrace.problem import Problem
 from mailtrace.report import Report
+from mailtrace.sources import source_class
+from mailtrace.walk import Scene, first_query, walk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
     from mailtrace.job import Export, Job
-    from mailtrace.model import Source
+    from mailtrace.job import Source as Described
+    from mailtrace.model import HostLogs, Parser, Source
 
 CHUNK = 512
 """Entries taken from a source at a time: between two chunks a run can be stopped and tells how far it is."""
@@ -60,7 +67,7 @@ class Stop:
             self._waiting = False
 
 
-def run_job(
+def run_job(  # noqa: PLR0913 - load_job's, and who listens
     job: JobLike,
     *,
     variables: Mapping[str, str] | Sequence[str] = (),
@@ -81,7 +88,12 @@ def run_job(
     an export that failed in `warnings`, and the sum of it in `exit_code`.
     """
     loaded = load_job(job, variables=variables, sets=sets, config=config, limit=limit, secrets=secrets)
-    return _Run(loaded, listener, stdout, stop or Stop()).run()
+    return _Run(loaded, listener, stdout, stop).run()
+
+
+def gather(job: Job, *, keep_entries: bool = False) -> Report:
+    """Run a job without its exporters. With `keep_entries`, each hop of the report has its log entries."""
+    return _Run(job, keep_entries=keep_entries).gather()
 
 
 def steps(job: Job) -> list[str]:
@@ -92,9 +104,9 @@ def steps(job: Job) -> list[str]:
 def plan(job: Job) -> list[str]:
     """What a run of the job would do, a line each. Opens no log, file or network."""
     out: list[str] = []
-    for description, source in zip(job.source, _sources(job), strict=True):
+    for description, source in zip(job.source, sources(job), strict=True):
         out.append(f"source {description.name}")
-        out += [f"  {line}" for line in source.plan(_first_query(job))]
+        out += [f"  {line}" for line in source.plan(first_query(job.find))]
     out.append("walk")
     out.append(f"  at most {job.walk.max_hops} hops and {job.walk.max_age / 86400:g} days around what is found")
     for export in job.export:
@@ -106,7 +118,7 @@ def plan(job: Job) -> list[str]:
 def check(job: Job) -> list[Coverage]:
     """Verify access to everything that the job reads, and read nothing else."""
     out: list[Coverage] = []
-    for description, source in zip(job.source, _sources(job), strict=True):
+    for description, source in zip(job.source, sources(job), strict=True):
         try:
             out += source.check()
         except DataError as error:
@@ -119,11 +131,21 @@ def check(job: Job) -> list[Coverage]:
 class _Run:
     """One run of one job, from its first step to its last."""
 
-    def __init__(self, job: Job, listener: notify.Listener, stdout: IO[str] | None, stop: Stop) -> None:
+    def __init__(
+        self,
+        job: Job,
+        listener: notify.Listener = notify.nobody,
+        stdout: IO[str] | None = None,
+        stop: Stop | None = None,
+        *,
+        keep_entries: bool = False,
+    ) -> None:
         self.job = job
+        self.sources = sources(job, self._read)
+        self.keep_entries = keep_entries or any(export.options.get("entries") for export in job.export)
         self.tell = listener
         self.stdout = stdout
-        self.stop = stop
+        self.stop = stop or Stop()
         self.lost: list[Coverage] = []
         self.failed_exports = False
         self.entries = 0
@@ -131,30 +153,35 @@ class _Run:
 
     def run(self) -> Report:
         """All steps. Exporters run also when data is missing or the search was stopped."""
+        report = self.gather()
+        self._announce(report)
+        for export in self.job.export:
+            self._export(export, report)
+        report.exit_code = self.exit_code(report)
+        self.tell(notify.ReportDone(len(report.mails), report.partial, report.exit_code))
+        return report
+
+    def gather(self) -> Report:
+        """The report, shown to nobody yet."""
+        inventory = self.job.inventory
         report = Report(
             name=self.job.name,
             kind=self.job.kind,
             start=self.job.find.start,
             end=self.job.find.end,
             zone=self.job.find.zone,
-            outside=frozenset(name for name in self.job.inventory.names if not self.job.inventory.own(name)),
+            outside=frozenset(name for name in inventory.names if not inventory.own(name)),
             warnings=list(self.job.warnings),
         )
-        self.sources = _sources(self.job)
         try:
-            self._gather(report)
+            self._walk(report)
         finally:
             for source in self.sources:
-                with suppress(Exception):  # what a source leaves open when it can't be closed ends with the process
+                with suppress(Exception):  # what can't be closed ends with the process
                     source.close()
         report.partial = bool(self.stop.signal)
         report.expectations = judge(report, self.job.expect)
-        self._announce(report)
         report.exit_code = self.exit_code(report)
-        for export in self.job.export:
-            self._export(export, report)
-        report.exit_code = self.exit_code(report)
-        self.tell(notify.ReportDone(len(report.mails), report.partial, report.exit_code))
         return report
 
     def exit_code(self, report: Report) -> int:
@@ -167,9 +194,16 @@ class _Run:
             return DataError.exit_code
         return 0 if report.mails and all(expectation.held for expectation in report.expectations) else 1
 
-    def _gather(self, report: Report) -> None:
+    def _walk(self, report: Report) -> None:
+        scene = Scene(
+            ask=self.ask,
+            fleet=self.job.inventory,
+            covered=self._covered,
+            now=time.time(),
+            keep_entries=self.keep_entries,
+        )
         with notify.step(self.tell, "walk") as outcome:
-            found = _walk(self.job, self.ask, self.sources)
+            found = walk(self.job.find, self.job.walk, scene)
             report.mails, report.clocks = found.mails, found.clocks
             report.warnings += found.warnings
             outcome.detail = f"{len(report.mails)} mails of {self.entries} log lines"
@@ -182,6 +216,15 @@ class _Run:
             self.tell(notify.MailFound(mail.id, mail.message_id or None, mail.sender, len(mail.recipients)))
         for came in report.expectations:
             self.tell(notify.Expectation(came.text, came.held, came.detail or None))
+
+    def _covered(self) -> dict[str, tuple[float, float]]:
+        """What each host's log covers, as far as the sources know by now."""
+        out: dict[str, tuple[float, float]] = {}
+        for item in (item for source in self.sources for item in source.coverage()):
+            if item.host and item.first is not None and item.last is not None:
+                first, last = out.get(item.host, (item.first, item.last))
+                out[item.host] = (min(first, item.first), max(last, item.last))
+        return out
 
     def ask(self, query: LogQuery) -> Iterator[LogEntry]:
         """Put one question to every source. A source that fails as a whole costs itself only."""
@@ -199,16 +242,16 @@ class _Run:
             with self.stop.waiting():
                 chunk.extend(islice(entries, CHUNK))
             self.entries += len(chunk)
-            self._progress()
             yield from chunk
             if len(chunk) < CHUNK:
                 return
 
-    def _progress(self) -> None:
+    def _read(self, done: int, total: int) -> None:
+        """Hear from a source how far its files are read; pass it on some ten times a second."""
         now = time.monotonic()
         if now - self.told >= PROGRESS_SECONDS:
             self.told = now
-            self.tell(notify.Progress("walk", self.entries))
+            self.tell(notify.Progress("walk", done, total, "bytes"))
 
     def _export(self, export: Export, report: Report) -> None:
         """Run one exporter; when its result can't be written, the others still run."""
@@ -237,7 +280,7 @@ def _write(export: Export, report: Report, stdout: IO[str]) -> None:
     where = "standard output" if export.to == "-" else export.to
     try:
         if export.to == "-":
-            exporter.export(report, stdout.buffer if binary else stdout)
+            exporter.export(report, _bytes(stdout) if binary else stdout)
             stdout.flush()
         else:
             with _replacing(Path(export.to), binary=binary) as stream:
@@ -251,6 +294,13 @@ def _write(export: Export, report: Report, stdout: IO[str]) -> None:
         if export.to == "-":
             abandon(stdout)
         raise ExportError(f"cannot write {where}: {error.strerror or error}") from None
+
+
+def _bytes(stream: IO[str]) -> Any:
+    """The binary side of a text stream. Raises `ExportError` for one that has none (a `StringIO`)."""
+    with suppress(AttributeError):
+        return stream.buffer  # type: ignore[attr-defined]
+    raise ExportError("a picture cannot be written to a stream of text; give the export a file with `to`")
 
 
 def abandon(stdout: IO[str]) -> None:
@@ -279,14 +329,15 @@ def _replacing(path: Path, *, binary: bool) -> Iterator[IO[Any]]:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+    new = Path(name)
     try:
         with os.fdopen(handle, mode, **how) as stream:
             yield stream
-        os.chmod(name, _mode(target))
-        os.replace(name, target)
+        new.chmod(_mode(target))
+        new.replace(target)
     except BaseException:
         with suppress(OSError):
-            os.unlink(name)
+            new.unlink()
         raise
 
 
@@ -302,7 +353,44 @@ def _mode(target: Path) -> int:
 # -------------------------------------------------------------------------------------------- registries
 
 
-def _exporter(export: Export) -> Any:
-    from mailtrace.exporters import make
+def sources(job: Job, progress: Callable[[int, int], None] | None = None) -> list[Source]:
+    """The sources of a job, in its order; nothing is opened yet.
 
-    return make(export.name, **export.options)
+    `progress` hears the bytes read and the bytes to read. Raises `RequestError` for a source that is not installed.
+    """
+    return [_source(description, job, progress) for description in job.source]
+
+
+def _source(description: Described, job: Job, progress: Callable[[int, int], None] | None) -> Source:
+    made: Source
+    try:
+        known = source_class(description.name)
+    except KeyError:
+        hint = "this version reads files; copy the logs and name them with --log [HOST=]PATH, or use method: files"
+        what = f"logs cannot be read by {description.name} yet"
+        raise RequestError([Problem(what, path="source", hint=hint)]) from None
+    if isinstance(description, FilesSource):
+        made = known(
+            description.logs,
+            _parsers(job),
+            job.inventory,
+            base=Path.cwd(),
+            now=time.time(),
+            progress=progress,
+        )
+    elif isinstance(description, OtherSource):
+        made = known(description.hosts, _parsers(job), job.inventory, **description.options)
+    elif isinstance(description, SshSource):
+        made = known(description.logs, _parsers(job), job.inventory, access=description.access, progress=progress)
+    else:
+        made = known(description.hosts, _parsers(job), job.inventory, access=description.access, progress=progress)
+    return made
+
+
+def _parsers(job: Job) -> Callable[[HostLogs], Parser]:
+    """What makes the parser of a host's log: the host's own `log_parser` leads, then come the job's."""
+    raise NotImplementedError
+
+
+def _exporter(export: Export) -> Any:
+    return make_exporter(export.name, **export.options)
