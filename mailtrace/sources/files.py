@@ -21,9 +21,9 @@ from typing import NamedTuple
 from mailtrace.clocks import Clocks
 from mailtrace.model import Coverage, Fleet, HostLogs, LogEntry, LogQuery, Parser, Stamp, Zone
 from mailtrace.sources import journal
-from mailtrace.sources.logfile import BLOCK, Block, LogFile, Unreadable, open_log, opened
+from mailtrace.sources.logfile import BLOCK, BUFFER, Block, LogFile, Unreadable, open_log, opened
 from mailtrace.sources.rotation import expand, siblings
-from mailtrace.sources.search import Literals
+from mailtrace.sources.search import Data, Literals
 from mailtrace.sources.window import LATE, SLACK, LogClock, bounds, first_stamp, last_stamp, samples
 
 STDIN = "-"
@@ -481,8 +481,9 @@ class FilesSource:
     def _blocks(self, part: _Part, file: LogFile, tally: _Tally) -> Iterator[Block]:
         """The blocks of a part; of a compressed log those in the window, as far as stamps tell."""
         if file.plain:
+            buffer = bytearray(BUFFER)
             for number in range(part.low // BLOCK, -(-part.high // BLOCK)):
-                if block := file.block(number):
+                if block := file.block(number, buffer):
                     yield block
                 tally.add(BLOCK)
             return
@@ -490,7 +491,7 @@ class FilesSource:
         start, end = _wider(part.query)
         late = LATE if log.divided else 0.0
         for block in file.blocks(tally.add):
-            last = last_stamp(block.data[-4096:], log.parser)
+            last = last_stamp(block.data[max(block.start, block.end - 4096) : block.end], log.parser)
             if last is not None:
                 log.last = last
                 if start is not None and log.clock and log.clock.utc(last)[1] < start - late:
@@ -510,12 +511,12 @@ class FilesSource:
         log.read = True
         host = self._host_of(log)
         for block in journal.blocks(*_wider(query), note):
-            lines = literals.lines(block.data) if literals else _line_bounds(block.data)
             if log.first is None:
-                log.first = first_stamp(block.data[:_ONE_HEAD], log.parser)
-            log.last = last_stamp(block.data[-_ONE_HEAD:], log.parser) or log.last
-            for start, end in lines:
-                line = block.data[start:end]
+                log.first = first_stamp(block.text[:_ONE_HEAD], log.parser)
+            log.last = last_stamp(block.text[-_ONE_HEAD:], log.parser) or log.last
+            bounds_of = literals.lines if literals else _line_bounds
+            for start, end in bounds_of(block.data, block.start, block.end):
+                line = bytes(block.data[start:end])
                 moment = _REALTIME.search(line)
                 position = int(moment[1]) if moment else 0
                 for entry in log.parser.parse(line, position, host):
@@ -662,26 +663,31 @@ def _alike(one: bytes, other: bytes) -> bool:
 
 def _text(file: LogFile) -> Iterator[bytes]:
     """A log's text in pieces."""
-    return (block.data for block in file.blocks())
+    return (block.text for block in file.blocks())
 
 
-def _line_bounds(data: bytes) -> Iterator[tuple[int, int]]:
+def _line_bounds(data: Data, start: int, end: int) -> list[tuple[int, int]]:
     """Start and end of every line."""
-    start = 0
-    while start < len(data):
-        end = data.find(b"\n", start) + 1 or len(data)
-        yield start, end
-        start = end
+    found = []
+    while start < end:
+        line_end = data.find(b"\n", start, end) + 1 or end
+        found.append((start, line_end))
+        start = line_end
+    return found
 
 
 def _search(block: Block, literals: Literals) -> list[Found]:
     """The lines of a block that hold the literals, with their positions."""
-    return [(block.position(start), block.data[start:end]) for start, end in literals.lines(block.data)]
+    return [
+        (block.position(start), bytes(block.data[start:end]))
+        for start, end in literals.lines(block.data, block.start, block.end)
+    ]
 
 
 def _segment(file: LogFile, numbers: range, literals: Literals) -> list[Found]:
     """The lines of several blocks that hold the literals."""
-    return [found for number in numbers if (block := file.block(number)) for found in _search(block, literals)]
+    buffer = bytearray(BUFFER)
+    return [found for number in numbers if (block := file.block(number, buffer)) for found in _search(block, literals)]
 
 
 def _in_threads(numbers: range, work: Callable[[range], list[Found]], tally: _Tally) -> Iterator[Found]:

@@ -82,7 +82,7 @@ def _blocks(stream: IO[bytes]) -> Iterator[Block]:
         text += piece
         end = text.rfind(b"\n") + 1
         if end:
-            yield Block(offset, text[:end])
+            yield Block(offset, text, 0, end)
             offset, text = offset + end, text[end:]
     if text:
-        yield Block(offset, text)
+        yield Block(offset, text, 0, len(text))

@@ -22,6 +22,8 @@ LONGEST_LINE = 1 << 20
 _STEP = 1 << 15
 _SMALL_STEP = 64
 _TAIL = 4096
+BUFFER = BLOCK + 1 + _TAIL
+"""Bytes of a buffer that `LogFile.block` reads into."""
 _HEAD = 1 << 16
 _XZ_MEMORY = 1 << 29
 
@@ -31,34 +33,42 @@ class Unreadable(Exception):  # noqa: N818 - it says what the file is
 
 
 class Block(NamedTuple):
-    """Whole lines; `offset` is where the first one begins in the text."""
+    """Whole lines: `data[start:end]`, the first of which begins at `offset` in the text.
+
+    `data` may be a buffer that the next block overwrites.
+    """
 
     offset: int
-    data: bytes
+    data: bytes | bytearray
+    start: int
+    end: int
 
-    def position(self, start: int) -> int:
-        """The position of the line that begins at `start` in `data`: ascending, the same in every read."""
-        at = self.offset + start
-        cell = at - at % CELL
-        first = self._first(cell)
-        return cell + self.data.count(b"\n", first, start)
+    @property
+    def text(self) -> bytes:
+        """The lines."""
+        return bytes(self.data[self.start : self.end])
+
+    def position(self, at: int) -> int:
+        """The position of the line that begins at `data[at]`: ascending, the same in every read."""
+        offset = self.offset + at - self.start
+        cell = offset - offset % CELL
+        return cell + self.data.count(b"\n", self._first(cell), at)
 
     def cells(self) -> Iterator[tuple[int, bytes]]:
         """The block in parts, each with the position of its first line; lines are numbered on from there."""
-        end = self.offset + len(self.data)
         cell = self.offset - self.offset % CELL
-        start = 0
-        while start < len(self.data):
-            after = self._first(cell + CELL) if cell + CELL < end else len(self.data)
-            if after > start:
-                yield cell, self.data[start:after]
-            start, cell = after, cell + CELL
+        at = self.start
+        while at < self.end:
+            after = self._first(cell + CELL)
+            if after > at:
+                yield cell, bytes(self.data[at:after])
+            at, cell = after, cell + CELL
 
     def _first(self, cell: int) -> int:
         """Where in `data` the first line of a cell begins."""
         if cell <= self.offset:
-            return 0
-        return self.data.find(b"\n", cell - self.offset - 1) + 1 or len(self.data)
+            return self.start
+        return self.data.find(b"\n", cell - self.offset + self.start - 1, self.end) + 1 or self.end
 
 
 Note = Callable[[str, bool], None]
@@ -105,8 +115,11 @@ class LogFile:
         try:
             return os.pread(self.descriptor, max(min(size, self.size - offset), 0), offset)
         except OSError as error:
-            self.note(f"{self.path}: can't be read from byte {offset} on: {error.strerror}", True)
+            self._unread(offset, error)
             return b""
+
+    def _unread(self, offset: int, error: OSError) -> None:
+        self.note(f"{self.path}: can't be read from byte {offset} on: {error.strerror}", True)
 
     def head(self, size: int = _HEAD) -> bytes:
         """The beginning of the text."""
@@ -123,20 +136,35 @@ class LogFile:
         """How many blocks a plain file has."""
         return -(-self.size // BLOCK)
 
-    def block(self, number: int) -> Block | None:
-        """One block of a plain file; None where no line begins in it."""
+    def block(self, number: int, buffer: bytearray | None = None) -> Block | None:
+        """One block of a plain file; None where no line begins in it.
+
+        It is read into `buffer` (of `BUFFER` bytes): fresh memory for every block would cost more than the search.
+        """
         low = number * BLOCK
         before = 1 if number else 0  # one byte more, to see whether a line begins at the very start
-        data = self.read(low - before, BLOCK + before + _TAIL)
-        start = data.find(b"\n", 0, BLOCK) + 1 if number else 0
+        buffer = bytearray(BUFFER) if buffer is None else buffer
+        data: bytes | bytearray = buffer
+        length = self._read_into(buffer, low - before, BLOCK + before + _TAIL)
+        limit = min(BLOCK + before, length)
+        start = data.find(b"\n", 0, min(BLOCK, length)) + 1 if number else 0
         if number and not start:
             return None
-        limit = BLOCK + before
-        end = data.find(b"\n", limit - 1) + 1
-        if not end and low - before + len(data) < self.size and len(data) > limit:
-            data, end = self._finish(low - before, data)
-        end = end or len(data)
-        return Block(low - before + start, data[start:end]) if end > start else None
+        end = data.find(b"\n", limit - 1, length) + 1
+        if not end:
+            end = length
+            if length > limit and low - before + length < self.size:
+                data, end = self._finish(low - before, bytes(data[:length]))
+        return Block(low - before + start, data, start, end) if end > start else None
+
+    def _read_into(self, buffer: bytearray, offset: int, size: int) -> int:
+        """As `read`, into a buffer; returns how many bytes there were."""
+        wanted = max(min(size, self.size - offset), 0)
+        try:
+            return os.preadv(self.descriptor, [memoryview(buffer)[:wanted]], offset)
+        except OSError as error:
+            self._unread(offset, error)
+            return 0
 
     def _finish(self, base: int, data: bytes) -> tuple[bytes, int]:
         """Read on until the last line of a block ends, or is too long."""
@@ -162,8 +190,9 @@ class LogFile:
     def blocks(self, done: Callable[[int], None] = lambda _count: None) -> Iterator[Block]:
         """All blocks in order; `done` is called with the bytes of the file that were read since the last call."""
         if self.plain:
+            buffer = bytearray(BUFFER)
             for number in range(self.block_count()):
-                if block := self.block(number):
+                if block := self.block(number, buffer):
                     yield block
                 done(min(BLOCK, self.size - number * BLOCK))
             return
@@ -337,10 +366,10 @@ def _blocks(log: LogFile, pieces: Iterator[bytes]) -> Iterator[Block]:
                 begin = text.rfind(b"\n") + 1
                 if len(text) - begin >= LONGEST_LINE:
                     log.cut(base + begin)
-                    yield Block(base, text[: begin + LONGEST_LINE])
+                    yield Block(base, text, 0, begin + LONGEST_LINE)
                     base, text, skipping = base + len(text), b"", True
                 break
-            yield Block(base, text[:end])
+            yield Block(base, text, 0, end)
             base, text = base + end, text[end:]
     if text:
-        yield Block(base, text)
+        yield Block(base, text, 0, len(text))

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from mailtrace.model import LogQuery
+
+Data = bytes | bytearray
 
 FEW = 4
 """Up to so many literals, one `find` each is cheaper than taking the text apart into words."""
@@ -28,8 +31,8 @@ _BYTE_ARRAYS = (b'"message":[', b'"message" : [', b'"message": [')
 class Search(Protocol):
     """Finds the places where any of some literals stands."""
 
-    def ends(self, data: bytes) -> Iterable[int]:
-        """Offsets just behind each hit, in ascending order except where hits overlap."""
+    def ends(self, data: Data, start: int, end: int) -> list[int]:
+        """Offsets just behind each hit in data[start:end], ascending, counted from `start`."""
 
 
 class HyperscanSearch:
@@ -48,12 +51,21 @@ class HyperscanSearch:
             flags=hyperscan.HS_FLAG_CASELESS,
             literal=True,
         )
+        self._new_scratch = hyperscan.Scratch
+        self._of_thread = threading.local()  # a scratch serves one scan at a time
 
-    def ends(self, data: bytes) -> list[int]:
+    def ends(self, data: Data, start: int, end: int) -> list[int]:
         """As in `Search`."""
+        scratch = getattr(self._of_thread, "scratch", None)
+        if scratch is None:
+            scratch = self._of_thread.scratch = self._new_scratch(self._database)
         found: list[int] = []
         add = found.append
-        self._database.scan(data, match_event_handler=lambda _id, _from, to, _flags, _context: add(to))
+        self._database.scan(
+            memoryview(data)[start:end],
+            match_event_handler=lambda _id, _from, to, _flags, _context: add(to),
+            scratch=scratch,
+        )
         return found
 
 
@@ -64,9 +76,9 @@ class FindSearch:
         """`needles` are in lower case."""
         self._needles = tuple(needles)
 
-    def ends(self, data: bytes) -> list[int]:
+    def ends(self, data: Data, start: int, end: int) -> list[int]:
         """As in `Search`."""
-        low = data.lower()
+        low = data[start:end].lower()
         return sorted(end for needle in self._needles for end in _ends(low, needle))
 
 
@@ -89,9 +101,9 @@ class WordSearch:
                 self._by_word.setdefault(word, []).append(needle)
         self._lengths = sorted({len(word) for word in self._by_word})
 
-    def ends(self, data: bytes) -> list[int]:
+    def ends(self, data: Data, start: int, end: int) -> list[int]:
         """As in `Search`."""
-        low = data.lower()
+        low = data[start:end].lower()
         seen: set[bytes] = set()
         if self._lengths:
             for word in set(_WORD.findall(low)):
@@ -110,7 +122,7 @@ class WordSearch:
                     yield part
 
 
-def _ends(low: bytes, needle: bytes) -> Iterable[int]:
+def _ends(low: Data, needle: bytes) -> Iterable[int]:
     """Offsets behind each place of one needle."""
     at = low.find(needle)
     while at >= 0:
@@ -161,23 +173,24 @@ class Literals:
         for needles in choices:
             # A long literal is rarer than a short one where the sample holds neither.
             search = search_for((*needles, *_BYTE_ARRAYS) if self._in_json else needles)
-            hits = len(list(search.ends(sample))) if len(choices) > 1 else 0
+            hits = len(search.ends(sample, 0, len(sample))) if len(choices) > 1 else 0
             searches.append((hits, -min(map(len, needles)), len(searches), search))
         self._search = min(searches)[3]
         return self._search
 
-    def lines(self, data: bytes) -> list[tuple[int, int]]:
-        """Start and end (behind the newline) of every line that answers."""
-        search = self._search or self.prepare(data)
+    def lines(self, data: Data, start: int, end: int) -> list[tuple[int, int]]:
+        """Start and end (behind the newline) of every line in data[start:end] that answers."""
+        search = self._search or self.prepare(bytes(data[start:end]))
         found: list[tuple[int, int]] = []
-        line_end = 0
-        for end in search.ends(data):
-            if end <= line_end:
+        line_end = start
+        for hit in search.ends(data, start, end):
+            last = start + hit - 1
+            if last < line_end:
                 continue
-            start = data.rfind(b"\n", 0, end - 1) + 1
-            line_end = data.find(b"\n", end - 1) + 1 or len(data)
-            if not self._verify or self.answers(data[start:line_end]):
-                found.append((start, line_end))
+            line_start = data.rfind(b"\n", line_end, last) + 1 or line_end
+            line_end = data.find(b"\n", last, end) + 1 or end
+            if not self._verify or self.answers(bytes(data[line_start:line_end])):
+                found.append((line_start, line_end))
         return found
 
     def answers(self, line: bytes) -> bool:

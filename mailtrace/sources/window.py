@@ -88,10 +88,10 @@ def first_stamp(text: bytes, parser: Parser) -> Stamp | None:
     return next(iter(stamps(text, parser, 1)), None)
 
 
-def last_stamp(text: bytes, parser: Parser) -> Stamp | None:
+def last_stamp(text: bytes | bytearray, parser: Parser) -> Stamp | None:
     """The stamp of the last line that has one."""
     for line in reversed(text.splitlines()):
-        if (stamp := parser.stamp(line)) is not None:
+        if (stamp := parser.stamp(bytes(line))) is not None:
             return stamp
     return None
 
