@@ -21,19 +21,25 @@ if TYPE_CHECKING:
 Target = Union[str, "os.PathLike[str]", TextIO, None]
 
 NAMED = 3
-"""A merged edge names its queue IDs up to so many."""
+"""A merged edge names its queue IDs up to so many …"""
+FEW = 10
+"""… in a graph of up to so many mails; in a larger one only the numbers can be read."""
 _OPEN_ENDED = ("relayed", "in_transit", "unknown")
 """Outcomes of mail that was handed to a host without a hop of its own."""
 
 
 @dataclass(slots=True)
 class Edge:
-    """Hand-offs between two hosts; one, unless parallel ones were merged. `style` is Graphviz' ("" for solid)."""
+    """Hand-offs between two hosts; one, unless parallel ones were merged. `style` is Graphviz' ("" for solid).
+
+    `named` tells whether the label of several may name them.
+    """
 
     from_host: str
     to_host: str
     queue_ids: list[str] = field(default_factory=list)
     style: str = ""
+    named: bool = True
 
     @property
     def label(self) -> str:
@@ -41,7 +47,7 @@ class Edge:
         if len(self.queue_ids) == 1:
             return self.queue_ids[0]
         count = f"{len(self.queue_ids):,} messages"
-        return "\n".join([count, *self.queue_ids]) if len(self.queue_ids) <= NAMED else count
+        return "\n".join([count, *self.queue_ids]) if self.named and len(self.queue_ids) <= NAMED else count
 
 
 class MailGraph:
@@ -65,7 +71,7 @@ class MailGraph:
         for hop in hops.values():
             graph.hosts.setdefault(hop.host, "")
         known = {name.lower(): name for name in (*(item.host for item in report.coverage), *graph.hosts)}
-        merge = len(report.mails) > 1
+        merge, few = len(report.mails) > 1, len(report.mails) <= FEW
         merged: dict[tuple[str, str, str], Edge] = {}
         seen: set[tuple[str, str]] = set()
         for mail in report.mails:
@@ -74,6 +80,7 @@ class MailGraph:
                 edge = merged.get((one.host, to, style)) if merge else None
                 if edge is None:
                     edge = merged[one.host, to, style] = graph._edge(one.host, to, style)
+                    edge.named = few
                 edge.queue_ids.append(one.queue_id)
         return graph
 

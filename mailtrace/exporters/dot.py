@@ -68,7 +68,9 @@ def _draw(report: Report, form: str) -> bytes:
     try:
         done = subprocess.run(
             ["dot", f"-T{form}", *LOOK],
-            input=str(MailGraph.of(report)).encode(),
+            input=str(MailGraph.of(report))
+            .replace("digraph {", 'digraph "mail flow" {', 1)
+            .encode(),  # the SVG's title
             capture_output=True,
             timeout=TIMEOUT,
             check=False,
