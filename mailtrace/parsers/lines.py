@@ -1,0 +1,518 @@
+"""Lines to entries: the envelope of each line, the grammar of its program.
+
+A log repeats itself: the same stamp, the same host and process in line after line. So the common envelopes (RFC 3164 and
+rsyslog's ISO 8601) are read once and then recognised by look-up; whatever the look-up does not know takes the slow way
+through `envelope`, which teaches it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple, cast
+
+from mailtrace.model import Check, LogEntry, Note, Stamp, Zone
+from mailtrace.parsers import amavis, dovecot, exim
+from mailtrace.parsers import envelope as env
+from mailtrace.parsers.envelope import Framed, Wrapped
+from mailtrace.parsers.grammar import UNPARSED, Grammar, Made
+from mailtrace.parsers.postfix import DAEMONS, Postfix
+
+_entry = cast("Callable[[tuple[object, ...]], LogEntry]", partial(tuple.__new__, LogEntry))
+
+_MEMO = 8192
+_GLUED = re.compile(
+    r"(?:[A-Z][a-z]{2} {1,2}[0-9]{1,2} [0-9]{2}:[0-9]{2}:[0-9]{2}|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2})"
+    r"\S* [^\s\[\]]{1,255} [^\s\[\]:]{1,128}\[[0-9]{1,10}\]: "
+)
+_NULS = re.compile(r"\0+(?=(?:[0-9]{4} )?[A-Z][a-z]{2} {1,2}[0-9]{1,2} [0-9]{2}:|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:)")
+_REPEATED = re.compile(r"message repeated ([0-9]{1,9}) times: \[ ?(.*?)\]?$", re.DOTALL)
+_LAST_REPEATED = re.compile(r"last message repeated ([0-9]{1,9}) times?")
+_LOST = re.compile(
+    r"(?:.*?: )?(?:.*begin to drop messages due to rate-limiting|([0-9]{1,9}) messages lost due to rate-limiting|"
+    r"Suppressed ([0-9]{1,9}) messages)",
+    re.DOTALL,
+)
+_LONGEST_STAMPED = 4096
+"""Characters of a line that hold its stamp and its tag, JSON apart."""
+
+
+class Tag(NamedTuple):
+    """Who wrote a line."""
+
+    logged: str
+    instance: str
+    service: str
+    pid: int
+    grammar: Grammar | None
+
+
+class LineParser:
+    """A `Parser` of the formats it is told, in order, or of all (`auto`).
+
+    `sessions` yields an entry for connections too; they concern no message and cost time.
+    """
+
+    def __init__(
+        self, formats: Sequence[str] = (), time_format: str = "", *, keep_raw: bool = False, sessions: bool = False
+    ) -> None:
+        """Raises ValueError for a time format that can't be read back, KeyError for an unknown format."""
+        self.unparsed = 0
+        self._keep_raw = keep_raw
+        self._hint = env.TimeFormat(time_format) if time_format and time_format not in _KNOWN_FORMATS else None
+        self._readers = tuple(_READERS[name] for name in formats) or (_auto,)
+        self._postfix = Postfix(sessions=sessions)
+        self._pieces: dict[str, Wrapped] = {}
+        self._programs: dict[str, tuple[str, str, Grammar | None]] = {}
+        self._tags: dict[str, Tag] = {}
+        self._seconds: dict[str, float] = {}
+        # the shape of the last stamp: length, digits of the fraction, text and kind of the zone
+        self._width = 15
+        self._digits = 0
+        self._suffix = ""
+        self._zone = Zone.YEARLESS
+
+    # --------------------------------------------------------------------------------------- the protocol
+
+    def parse(self, block: bytes, seq: int, host: str | Callable[[str], str]) -> list[LogEntry]:
+        """Entries of a block of whole lines (see `model.Parser`)."""
+        text = block.decode("utf-8", "surrogateescape")
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").removesuffix("\r")
+        lines = text.split("\n")
+        if lines and not lines[-1]:
+            lines.pop()
+        nuls = "\0" in text
+        keep = self._keep_raw
+        named = host if isinstance(host, str) else None
+        names: dict[str, str] = {}
+        entries: list[LogEntry] = []
+        add = entries.append
+        seconds, tags = self._seconds.get, self._tags.get
+        width, digits, suffix, zone = self._width, self._digits, self._suffix, self._zone
+        start = 19 if suffix or digits or width == 19 else 15
+        scale = 10**digits
+        unparsed = UNPARSED
+        seq -= 1
+        for line in lines:
+            seq += 1
+            head, _, rest = line.partition("]: ")
+            tag = tags(head[width:])
+            time = seconds(line[:start])
+            if tag is None or time is None or (nuls and "\0" in line):
+                found = self._slow(line, seq, host)
+                if found:
+                    entries.extend(found)
+                width, digits, suffix, zone = self._width, self._digits, self._suffix, self._zone
+                start = 19 if width != 15 else 15
+                scale = 10**digits
+                continue
+            if digits:
+                fraction = line[20 : 20 + digits]
+                if line[19] != "." or line[20 + digits : width] != suffix or not fraction.isdecimal():
+                    found = self._slow(line, seq, host)
+                    if found:
+                        entries.extend(found)
+                    width, digits, suffix, zone = self._width, self._digits, self._suffix, self._zone
+                    start = 19 if width != 15 else 15
+                    scale = 10**digits
+                    continue
+                time += int(fraction) / scale
+            logged, instance, service, pid, grammar = tag
+            if grammar is None:
+                continue
+            if "]: " in rest:
+                rest = _unglued(rest)
+            made = grammar(service, rest)
+            if made is None:
+                continue
+            if made is unparsed:
+                made = self._unknown(service, rest, grammar)
+                if made is None:
+                    continue
+            if named is None:
+                name = names.get(logged)
+                if name is None:
+                    name = names[logged] = host(logged)  # type: ignore[operator]
+            else:
+                name = named
+            queue_id, event = made
+            add(
+                _entry(
+                    (name, time, zone, seq, logged, instance, service, pid, queue_id, event, line if keep else "",
+                     line[:width])
+                )
+            )  # fmt: skip
+        return entries
+
+    def stamp(self, line: bytes) -> Stamp | None:
+        """The time of one line, None if it has none."""
+        text = line.decode("utf-8", "surrogateescape").strip("\0\r\n")
+        if not text:
+            return None
+        framed = self._framed(text if text[0] == "{" else text[:_LONGEST_STAMPED])
+        if isinstance(framed, Framed):
+            return Stamp(framed.time, framed.zone)
+        if isinstance(framed, Wrapped):
+            return framed.stamp
+        found = env.any_stamp(text)
+        return found[0] if found else None
+
+    # ------------------------------------------------------------------------------------------ one line
+
+    def _slow(self, line: str, seq: int, host: str | Callable[[str], str]) -> list[LogEntry]:
+        """Entries of one line, by whatever envelope it has."""
+        if "\0" not in line:
+            entry = self._entry(line, seq, host)
+            return [entry] if entry is not None else []
+        made = (self._entry(part, seq, host) for part in _NULS.split(line))
+        return [entry for entry in made if entry is not None]
+
+    def _entry(self, line: str, seq: int, host: str | Callable[[str], str]) -> LogEntry | None:
+        line = line.strip("\0")
+        if not line or line.isspace():
+            return None
+        framed = self._framed(line)
+        if isinstance(framed, Wrapped):
+            framed = self._unwrapped(framed)
+            if framed is None:
+                return None
+        if framed is None:
+            if not line.startswith("-- "):
+                self.unparsed += 1
+            return None
+        instance, service, grammar = self._program(framed.tag)
+        if grammar is None:
+            return None
+        text = framed.text
+        if "]: " in text:
+            text = _unglued(text)
+        made = grammar(service, text)
+        if made is UNPARSED:
+            made = self._unknown(service, text, grammar)
+        if made is None:
+            return None
+        name = host if isinstance(host, str) else host(framed.host)
+        return _entry(
+            (name, framed.time, framed.zone, seq, framed.host, instance, service, framed.pid, made[0], made[1],
+             line if self._keep_raw else "", framed.raw_time)
+        )  # fmt: skip
+
+    def _unknown(self, service: str, text: str, grammar: Grammar) -> Made | None:
+        """A text that its grammar does not know: the syslog daemon's own words, or nothing of ours."""
+        repeated = _REPEATED.fullmatch(text) if text.startswith("message repeated ") else None
+        if repeated is not None:
+            made = grammar(service, repeated[2])
+            if made is UNPARSED:
+                self.unparsed += 1
+                return None
+            if made is not None and isinstance(made[1], Check):
+                return made[0], made[1]._replace(count=int(repeated[1]))
+            return made
+        last = _LAST_REPEATED.match(text)
+        if last is not None:
+            return "", Note("repeated", text, count=int(last[1]))
+        self.unparsed += 1
+        return None
+
+    def _program(self, tag: str) -> tuple[str, str, Grammar | None]:
+        found = self._programs.get(tag)
+        if found is None:
+            if len(self._programs) > _MEMO:
+                self._programs.clear()
+            found = self._programs[tag] = _program(tag, self._postfix)
+        return found
+
+    # ----------------------------------------------------------------------------------------- envelopes
+
+    def _framed(self, line: str) -> Framed | Wrapped | None:
+        if self._hint is not None:
+            hinted = self._hint(line)
+            if hinted is not None:
+                framed = _after(line, *hinted)
+                if framed is not None:
+                    return framed
+        for read in self._readers:
+            framed = read(line)
+            if framed is not None:
+                if isinstance(framed, Framed):
+                    self._learn(line, framed)
+                return framed
+        return None
+
+    def _learn(self, line: str, framed: Framed) -> None:
+        """Remember the stamp and the tag of a plain line, so that the next one like it is only looked up."""
+        raw = framed.raw_time
+        width = len(raw)
+        if not framed.pid or not line.startswith(raw) or width < 15:
+            return
+        head, bracket, text = line.partition("]: ")
+        if not bracket or text != framed.text or not head.endswith(f"{framed.tag}[{framed.pid}"):
+            return
+        shape = _shape(raw, framed.zone)
+        if shape is None:
+            return
+        digits, suffix = shape
+        if (width, digits, suffix, framed.zone) != (self._width, self._digits, self._suffix, self._zone):
+            self._width, self._digits, self._suffix, self._zone = width, digits, suffix, framed.zone
+            self._seconds.clear()
+        if len(self._seconds) > _MEMO:
+            self._seconds.clear()
+        if len(self._tags) > _MEMO:
+            self._tags.clear()
+        key = raw if width == 15 else raw[:19]
+        self._seconds[key] = float(math.floor(framed.time))  # the fraction is added again
+        instance, service, grammar = self._program(framed.tag)
+        self._tags[head[width:]] = Tag(framed.host, instance, service, framed.pid, grammar)
+
+    def _unwrapped(self, wrapped: Wrapped) -> Framed | None:
+        """The line inside a container's log; pieces of it wait for the rest."""
+        earlier = self._pieces.pop(wrapped.stream, None)
+        if earlier is not None:
+            wrapped = wrapped._replace(text=earlier.text + wrapped.text, stamp=earlier.stamp, raw_time=earlier.raw_time)
+        if wrapped.partial and len(wrapped.text) < _LONGEST_PIECES:
+            if len(self._pieces) > _MEMO:
+                self._pieces.clear()
+            self._pieces[wrapped.stream] = wrapped
+            return None
+        framed = _inside(wrapped)
+        if framed is None and wrapped.text.strip():
+            self.unparsed += 1
+        return framed
+
+
+_LONGEST_PIECES = 1 << 20
+
+
+def _unglued(text: str) -> str:
+    """The text up to the stamp of another line, where a newline was lost."""
+    found = _GLUED.search(text)
+    return text[: found.start()] if found else text
+
+
+def _shape(raw: str, zone: Zone) -> tuple[int, str] | None:
+    """Digits of the fraction and zone text of a stamp that can be looked up; None for others."""
+    if len(raw) == 15:
+        return (0, "") if zone is Zone.YEARLESS else None
+    if raw[4:5] != "-" or raw[13:14] != ":":
+        return None
+    if raw[19:20] == ".":
+        rest = raw[20:]
+        digits = len(rest) - len(rest.lstrip("0123456789"))
+        return (digits, rest[digits:]) if digits else None
+    return None
+
+
+_KNOWN_FORMATS = frozenset(
+    ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z", "%b %d %H:%M:%S")
+)
+"""Time formats that are read without being told."""
+
+
+def _program(tag: str, postfix: Postfix) -> tuple[str, str, Grammar | None]:
+    """Instance, service and grammar of a tag; no grammar for other programs' lines."""
+    instance, slash, service = tag.partition("/")
+    if slash and instance and service:
+        if service.rpartition("/")[2] in DAEMONS or instance.startswith("postfix"):
+            return instance, service, postfix
+    elif tag in DAEMONS or tag.startswith("postfix"):
+        if tag in DAEMONS and tag != "postfix":
+            return "postfix", tag, _bare(postfix)
+        return tag, "", postfix
+    if tag.startswith("exim"):
+        return instance, service, exim.read
+    if tag.startswith("amavis"):
+        return instance, service, amavis.read
+    if tag.startswith("dovecot"):
+        return instance, service, dovecot.read
+    if tag in ("rsyslogd", "systemd-journald", "journal", "syslog-ng", "rsyslogd-2177"):
+        return instance, service, _lost
+    return instance, service, None
+
+
+def _bare(postfix: Postfix) -> Grammar:
+    """Postfix' grammar for a tag like `smtpd`, which other programs have too: what it does not know is theirs."""
+
+    def read(service: str, text: str) -> Made | None:
+        made = postfix(service, text)
+        return None if made is UNPARSED else made
+
+    return read
+
+
+def _lost(service: str, text: str) -> Made | None:
+    """The log daemon's own words on what it left out."""
+    found = _LOST.match(text)
+    if found is None:
+        return None
+    return "", Note("lost", text, count=int(found[1] or found[2] or 0))
+
+
+# ------------------------------------------------------------------------------------- formats by name
+
+
+def _after(line: str, stamp: Stamp, end: int) -> Framed | None:
+    """What stands behind a stamp: another stamp, Exim's text, or a syslog head."""
+    raw_time = line[:end]
+    if line[end : end + 1] == ":":
+        end += 1
+    if exim.begins(exim.body(line, end)[1]):
+        pid, text = exim.body(line, end)
+        return Framed(stamp.time, stamp.zone, raw_time, "", "exim", pid, text)
+    inner = env.any_stamp(line[end + 1 : end + 80])
+    if inner is not None:
+        return _inside(Wrapped(line[end + 1 :], stamp, raw_time))
+    head = env.head(line, end)
+    if head is not None:
+        host, tag, pid, at = head
+        return _syslog(stamp, raw_time, host, tag, pid, line[at:])
+    if raw_time[10:11] == " " and raw_time[4:5] == "-":
+        pid, text = exim.body(line, end)
+        return Framed(stamp.time, stamp.zone, raw_time, "", "exim", pid, text)
+    return None
+
+
+def _syslog(stamp: Stamp, raw_time: str, host: str, tag: str, pid: int, text: str) -> Framed:
+    """A syslog line; Exim's own stamp inside it leads."""
+    if tag.startswith("exim") and text[4:5] == "-" and (inner := env.iso_stamp(text)) is not None:
+        own, end = inner
+        inner_pid, rest = exim.body(text, end)
+        return Framed(own.time, own.zone, text[:end], host, tag, inner_pid or pid, rest)
+    return Framed(stamp.time, stamp.zone, raw_time, host, tag, pid, text)
+
+
+def _inside(wrapped: Wrapped) -> Framed | None:
+    """The line in a wrapper; the outer stamp leads where it alone knows its offset."""
+    text, stamp = wrapped.text, wrapped.stamp
+    inner = _plain(text) or env.rfc5424(text)
+    if inner is not None:
+        host = inner.host or wrapped.host
+        if stamp is not None and stamp.zone is Zone.UTC and inner.zone is not Zone.UTC:
+            return inner._replace(time=stamp.time, zone=stamp.zone, raw_time=wrapped.raw_time, host=host)
+        return inner._replace(host=host)
+    if stamp is None:
+        return None
+    if wrapped.tag:
+        return _syslog(stamp, wrapped.raw_time, wrapped.host, wrapped.tag, wrapped.pid, text)
+    if exim.begins(text):
+        return Framed(stamp.time, stamp.zone, wrapped.raw_time, wrapped.host, "exim", 0, text)
+    head = env.head(text, 0)
+    if head is None:
+        return None
+    host, tag, pid, at = head
+    return Framed(stamp.time, stamp.zone, wrapped.raw_time, host or wrapped.host, tag, pid, text[at:])
+
+
+def _stripped(line: str) -> str:
+    """A line without priority, octet count, leading facility and leading spaces."""
+    pri = env.PRI.match(line)
+    if pri is not None:
+        return line[pri.end() :]
+    if line[:1].islower():
+        facility = env.FACILITY.match(line)
+        if facility is not None:
+            return line[facility.end() :]
+    return line
+
+
+def _plain(line: str) -> Framed | None:
+    """Any line that begins with a stamp."""
+    line = _stripped(line)
+    found = env.any_stamp(line)
+    return _after(line, *found) if found is not None else None
+
+
+def _rfc3164(line: str) -> Framed | None:
+    line = _stripped(line)
+    found = env.bsd_stamp(line)
+    return _after(line, *found) if found is not None else None
+
+
+def _iso8601(line: str) -> Framed | None:
+    line = _stripped(line)
+    found = env.iso_stamp(line)
+    return _after(line, *found) if found is not None else None
+
+
+def _rfc5424(line: str) -> Framed | None:
+    octets = env.OCTETS.match(line)
+    if octets is not None:
+        line = line[octets.end() :]
+    found = env.rfc5424(line)
+    if found is None:
+        return None
+    return _syslog(Stamp(found.time, found.zone), found.raw_time, found.host, found.tag, found.pid, found.text)
+
+
+def _rfc5424_or_iso(line: str) -> Framed | None:
+    """The seed's `Rfc5424Parser`: the protocol's format, or the ISO 8601 file format that goes by its name."""
+    return _rfc5424(line) or _iso8601(line)
+
+
+def _exim(line: str) -> Framed | None:
+    found = env.iso_stamp(line)
+    if found is not None:
+        stamp, end = found
+        pid, text = exim.body(line, end)
+        return Framed(stamp.time, stamp.zone, line[:end], "", "exim", pid, text)
+    framed = _plain(line)
+    return framed if framed is not None and framed.tag.startswith("exim") else None
+
+
+def _journal(line: str) -> Framed | None:
+    if line[:1] == "{":
+        record = env.json_object(line)
+        return _journal_entry(env.journal(record)) if record is not None else None
+    return _plain(line)
+
+
+def _journal_entry(framed: Framed | None) -> Framed | None:
+    """A journal entry; Exim's own stamp in it is no better than the journal's and is taken off."""
+    if framed is not None and framed.tag.startswith("exim") and framed.text[4:5] == "-":
+        inner = env.iso_stamp(framed.text)
+        if inner is not None:
+            pid, text = exim.body(framed.text, inner[1])
+            return framed._replace(pid=pid or framed.pid, text=text)
+    return framed
+
+
+def _json(line: str) -> Framed | Wrapped | None:
+    record = env.json_object(line)
+    if record is None:
+        return None
+    if "MESSAGE" in record:
+        return _journal_entry(env.journal(record))
+    if "log" in record:
+        return env.docker(record)
+    return env.export(record)
+
+
+def _auto(line: str) -> Framed | Wrapped | None:
+    """Whatever envelope a line has, told by its first characters."""
+    first = line[0]
+    if first == "{":
+        return _json(line)
+    if first == "<":
+        return _rfc5424(line) or _plain(line)
+    if first.isdigit():
+        if " std" in line[:50] and (piece := env.cri(line)) is not None:
+            return piece
+        return _plain(line) or _rfc5424(line)
+    framed = _plain(line)
+    if framed is None:
+        compose = env.COMPOSE.match(line)
+        if compose is not None and compose.end() < len(line):
+            return _auto(line[compose.end() :])
+    return framed
+
+
+_READERS: dict[str, Callable[[str], Framed | Wrapped | None]] = {
+    "auto": _auto,
+    "rfc3164": _rfc3164,
+    "rfc5424": _rfc5424_or_iso,
+    "iso8601": _iso8601,
+    "exim": _exim,
+    "journal": _journal,
+}
