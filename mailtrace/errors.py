@@ -66,4 +66,4 @@ class Interrupted(MailtraceError):  # noqa: N818 - an interruption is no error, 
     def __init__(self, signal_number: int = 2) -> None:
         """`signal_number` as the kernel counts: 2 is Ctrl-C, 15 is `kill`."""
         self.exit_code = 128 + signal_number
-        super().__init__("terminated" if signal_number == 15 else "interrupted")  # noqa: PLR2004 - SIGTERM
+        super().__init__("terminated" if signal_number == 15 else "interrupted")

@@ -6,7 +6,7 @@ import operator
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 from mailtrace.model import Certainty, Expectation
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mailtrace.model import Mail, Recipient
     from mailtrace.report import Report
 
-Value = Union[str, int, float, bool, tuple[str, ...]]
+Value = str | int | float | bool | tuple[str, ...]
 
 OUTCOMES = (
     "delivered",
@@ -155,12 +155,16 @@ def _excludes(rows: list[tuple[Mail, Recipient]], value: Value) -> Iterator[str]
 
 def _hops(rows: list[tuple[Mail, Recipient]], value: Value) -> Iterator[str]:
     """Recipients whose path has another number of hops."""
-    return (f"{row.recipient} took {len(row.path)} hops" for _, row in rows if not compare(_plain(value), len(row.path)))
+    return (
+        f"{row.recipient} took {len(row.path)} hops" for _, row in rows if not compare(_plain(value), len(row.path))
+    )
 
 
 def _attempts(rows: list[tuple[Mail, Recipient]], value: Value) -> Iterator[str]:
     """Recipients that took another number of attempts."""
-    return (f"{row.recipient} took {row.attempts} attempts" for _, row in rows if not compare(_plain(value), row.attempts))
+    return (
+        f"{row.recipient} took {row.attempts} attempts" for _, row in rows if not compare(_plain(value), row.attempts)
+    )
 
 
 def _certain(rows: list[tuple[Mail, Recipient]], value: Value) -> Iterator[str]:

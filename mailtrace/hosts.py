@@ -98,9 +98,7 @@ class Inventory:
             for member in cluster
             # A cluster may bear the name of one of its hosts.
             for host in (
-                self._members(member, deeper)
-                if member.casefold() not in deeper
-                else filter(None, [self.find(member)])
+                self._members(member, deeper) if member.casefold() not in deeper else filter(None, [self.find(member)])
             )
         )
 
@@ -120,7 +118,7 @@ class Inventory:
                         level[spelling] = ""
             table = {**level, **table}
         # An alias never takes away another host's own name.
-        return {**table, **{folded(host): host for host in reversed(self.hosts)}}
+        return {**table, **{folded(host): host for host in reversed(list(self.hosts))}}
 
     @staticmethod
     def _written(host: str, facts: HostFacts) -> Iterator[str]:
@@ -187,7 +185,7 @@ def _steps(first: str, last: str, pattern: str) -> list[str]:
     """Every value of one range."""
     steps: list[str] = []
     if first.isdigit() and last.isdigit():
-        count = int(last[:9]) - int(first[:9]) + 1 if max(len(first), len(last)) <= 9 else MOST_NAMES + 1  # noqa: PLR2004
+        count = int(last[:9]) - int(first[:9]) + 1 if max(len(first), len(last)) <= 9 else MOST_NAMES + 1
         if 0 < count <= MOST_NAMES:
             width = len(first) if first.startswith("0") else 0
             steps = [str(number).zfill(width) for number in range(int(first), int(last) + 1)]

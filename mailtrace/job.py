@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Union
 
 from mailtrace.config import Config, OpenSearchConfig, SshConfig, Tracing
 from mailtrace.expect import Expect
@@ -16,7 +15,7 @@ from mailtrace.hosts import Inventory
 from mailtrace.model import HostLogs, Warning_
 from mailtrace.secret import Redactor, Secret
 
-Option = Union[str, int, float, bool, Secret, tuple[str, ...], None]
+Option = str | int | float | bool | tuple[str, ...] | Mapping[str, Secret] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ class OtherSource:
     options: Mapping[str, Option]
 
 
-Source = Union[FilesSource, SshSource, OpenSearchSource, OtherSource]
+Source = FilesSource | SshSource | OpenSearchSource | OtherSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +144,9 @@ class Job:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret of the job and its config."""
-        own = (value for export in self.export for value in export.options.values() if isinstance(value, Secret))
-        return (*self.config.secrets, *(secret for secret in own if secret))
+        options = (option for export in self.export for option in export.options.values())
+        own = (secret for option in options if isinstance(option, Mapping) for secret in option.values())
+        return (*self.config.secrets, *filter(None, own))
 
     @property
     def redactor(self) -> Redactor:

@@ -63,7 +63,7 @@ def zone(text: str) -> tzinfo | None:
         return timezone.utc
     if offset := _OFFSET.fullmatch(said):
         minutes = int(offset[2]) * 60 + int(offset[3] or 0)
-        if minutes < 24 * 60 and int(offset[3] or 0) < 60:  # noqa: PLR2004 - a day's and an hour's minutes
+        if minutes < 24 * 60 and int(offset[3] or 0) < 60:
             return timezone(timedelta(minutes=-minutes if offset[1] == "-" else minutes))
     # Only names that the database lists: a lookup of any other text would open a path made of it.
     elif said in available_timezones():
@@ -129,5 +129,5 @@ def _clock(clock: re.Match[str] | None) -> tuple[int, int, int, int]:
 
 def _shown(text: str) -> str:
     """A text as it can stand in a message: quoted, printable, short."""
-    cut = text if len(text) <= 60 else text[:57] + "…"  # noqa: PLR2004 - about what fits in a line
+    cut = text if len(text) <= 60 else text[:57] + "…"
     return '"' + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cut) + '"'
