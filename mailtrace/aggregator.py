@@ -42,7 +42,7 @@ class Aggregator:
         Raises `DataError` when the logs cannot be read.
         """
         out: list[LogEntry] = []
-        for source in sources(self.job):
+        for source in sources(self.job, keep_raw=True):
             try:
                 hosts = query.hosts or tuple(self.job.find.start_host)
                 out += source.query(LogQuery(hosts, query.all_of, query.any_of, query.start, query.end))

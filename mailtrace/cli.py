@@ -349,7 +349,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _guarded(work: Callable[[], int], given: Given) -> int:  # noqa: PLR0911 - a way out for each kind of trouble
+def _guarded(work: Callable[[], int], given: Given) -> int:
     """Do the work of a command; whatever goes wrong becomes a message and an exit code."""
     from mailtrace.errors import MailtraceError, RequestError
 

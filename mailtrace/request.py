@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mailtrace.errors import RequestError
 from mailtrace.flags import ASK
+from mailtrace.load import literal
 from mailtrace.problem import Problem
 
 if TYPE_CHECKING:
@@ -69,10 +70,10 @@ def settings(kind: str, given: Given, *, job: bool) -> dict[str, Any]:
     for flag in ASK.flags:
         value = given.get(flag.key)
         if value is not None and value != []:
-            out[f"find.{flag.find}"] = value
+            out[f"find.{flag.find}"] = [literal(each) for each in value] if flag.many else literal(value)
     zone = _zone(given)
     if zone:
-        out["find.time_zone"] = zone
+        out["find.time_zone"] = literal(zone)
     if kind == "tracing":
         if given.get("otel_endpoint") or not job:
             out["export"] = [{"otlp": {"endpoint": given.get("otel_endpoint") or "http://localhost:4317"}}]
@@ -120,7 +121,7 @@ def _export(kind: str, given: Given) -> dict[str, Any]:
         if not name:
             what = f'the ending "{ending}"' if ending else "a name without an ending"
             raise wrong(f"-o {to}: {what} does not say what to write", f"use {' '.join(ENDINGS)}, or --format NAME")
-        to = absolute(to)
+        to = literal(absolute(to))
     return _module(name or DEFAULT_EXPORT.get(kind, "timeline"), given, to or "-")
 
 
@@ -155,7 +156,7 @@ def files_config(logs: Iterable[str]) -> dict[str, Any]:
         host, path = _whose(log)
         if not path:
             raise wrong(f"--log {log}: no path", "write --log PATH or --log HOST=PATH")
-        path = path if path in ("-", "journal") else absolute(path)
+        path = path if path in ("-", "journal") else literal(absolute(path))
         (hosts.setdefault(host, {"log_files": []})["log_files"] if host else shared).append(path)
     section: dict[str, Any] = {}
     if shared:

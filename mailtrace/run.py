@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -16,18 +17,19 @@ from mailtrace import notify
 from mailtrace.errors import DataError, ExportError, Interrupted, RequestError
 from mailtrace.expect import judge
 from mailtrace.exporters import make as make_exporter
-from mailtrace.job import FilesSource, OtherSource, SshSource
+from mailtrace.job import FilesSource, Job, OtherSource, SshSource
 from mailtrace.load import ConfigLike, JobLike, load_job
 from mailtrace.model import Coverage, LogEntry, LogQuery, Warning_
+from mailtrace.parsers import make_parser
 from mailtrace.problem import Problem
 from mailtrace.report import Report
 from mailtrace.sources import source_class
-from mailtrace.walk import Scene, first_query, walk
+from mailtrace.walk import Scene, criteria, first_query, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from mailtrace.job import Export, Job
+    from mailtrace.job import Export
     from mailtrace.job import Source as Described
     from mailtrace.model import HostLogs, Parser, Source
 
@@ -88,7 +90,14 @@ def run_job(  # noqa: PLR0913 - load_job's, and who listens
     an export that failed in `warnings`, and the sum of it in `exit_code`.
     """
     loaded = load_job(job, variables=variables, sets=sets, config=config, limit=limit, secrets=secrets)
+    if not isinstance(job, Job) and not names_exports(loaded):
+        loaded = replace(loaded, export=())
     return _Run(loaded, listener, stdout, stop).run()
+
+
+def names_exports(job: Job) -> bool:
+    """Whether somebody wrote down where the answer goes; else the job has what its kind prints by default."""
+    return any(origin != "default" for path, origin in job.origins.items() if path.startswith("export"))
 
 
 def gather(job: Job, *, keep_entries: bool = False) -> Report:
@@ -141,8 +150,10 @@ class _Run:
         keep_entries: bool = False,
     ) -> None:
         self.job = job
-        self.sources = sources(job, self._read)
         self.keep_entries = keep_entries or any(export.options.get("entries") for export in job.export)
+        # Where every mail is meant, nothing looks at the lines again, and a day of them would fill the memory.
+        everything = not any(literal for literal, _ in criteria(job.find)) and not job.find.any_of
+        self.sources = sources(job, self._read, keep_raw=self.keep_entries or not everything)
         self.tell = listener
         self.stdout = stdout
         self.stop = stop or Stop()
@@ -353,43 +364,50 @@ def _mode(target: Path) -> int:
 # -------------------------------------------------------------------------------------------- registries
 
 
-def sources(job: Job, progress: Callable[[int, int], None] | None = None) -> list[Source]:
+def sources(job: Job, progress: Callable[[int, int], None] | None = None, *, keep_raw: bool = False) -> list[Source]:
     """The sources of a job, in its order; nothing is opened yet.
 
-    `progress` hears the bytes read and the bytes to read. Raises `RequestError` for a source that is not installed.
+    `progress` hears the bytes read and the bytes to read; with `keep_raw` every entry has its line. Raises
+    `RequestError` for a source that is not installed.
     """
-    return [_source(description, job, progress) for description in job.source]
+    parsers = _parsers(job, keep_raw=keep_raw)
+    return [_source(description, job, parsers, progress) for description in job.source]
 
 
-def _source(description: Described, job: Job, progress: Callable[[int, int], None] | None) -> Source:
-    made: Source
+def _source(
+    description: Described,
+    job: Job,
+    parsers: Callable[[HostLogs], Parser],
+    progress: Callable[[int, int], None] | None,
+) -> Source:
     try:
         known = source_class(description.name)
     except KeyError:
-        hint = "this version reads files; copy the logs and name them with --log [HOST=]PATH, or use method: files"
         what = f"logs cannot be read by {description.name} yet"
+        hint = "this version reads files: name logs with --log [HOST=]PATH, or use method: files"
         raise RequestError([Problem(what, path="source", hint=hint)]) from None
+    made: Source
     if isinstance(description, FilesSource):
-        made = known(
-            description.logs,
-            _parsers(job),
-            job.inventory,
-            base=Path.cwd(),
-            now=time.time(),
-            progress=progress,
-        )
+        made = known(description.logs, parsers, job.inventory, base=Path.cwd(), now=time.time(), progress=progress)
     elif isinstance(description, OtherSource):
-        made = known(description.hosts, _parsers(job), job.inventory, **description.options)
+        made = known(description.hosts, parsers, job.inventory, **description.options)
     elif isinstance(description, SshSource):
-        made = known(description.logs, _parsers(job), job.inventory, access=description.access, progress=progress)
+        made = known(description.logs, parsers, job.inventory, access=description.access, progress=progress)
     else:
-        made = known(description.hosts, _parsers(job), job.inventory, access=description.access, progress=progress)
+        made = known(description.hosts, parsers, job.inventory, access=description.access, progress=progress)
     return made
 
 
-def _parsers(job: Job) -> Callable[[HostLogs], Parser]:
+def _parsers(job: Job, *, keep_raw: bool) -> Callable[[HostLogs], Parser]:
     """What makes the parser of a host's log: the host's own `log_parser` leads, then come the job's."""
-    raise NotImplementedError
+    formats = [parse.name for parse in job.parse]
+    hint = next((parse.time_format for parse in job.parse if parse.time_format), "")
+
+    def make(logs: HostLogs) -> Parser:
+        names = [logs.log_parser] if logs.log_parser else formats
+        return make_parser(names, logs.time_format or hint, keep_raw)
+
+    return make
 
 
 def _exporter(export: Export) -> Any:
