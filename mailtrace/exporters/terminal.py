@@ -21,7 +21,8 @@ WIDTH = 100
 """Of output that goes to no terminal, where $COLUMNS does not say otherwise."""
 NARROW = 60
 """Below this, columns are not aligned and only the most important is shown."""
-NARROWEST = 24
+NARROWEST = 32
+"""A narrower terminal gets lines of this width."""
 
 _SGR = {
     "bold": "1",
@@ -156,7 +157,7 @@ class Screen:
         first = list(first)
         rest = first if rest is None else list(rest)
         room = self.width - max(columns("".join(s.text for s in first)), columns("".join(s.text for s in rest)))
-        for i, part in enumerate(fold(spans, max(room, NARROWEST // 2))):
+        for i, part in enumerate(fold(spans, max(room, 6))):
             self._write([*(rest if i else first), *part])
 
     def _write(self, spans: Line) -> None:
