@@ -133,7 +133,8 @@ class _Reader:
             self._one_line(node.at(name))
         zone = self._zone(node.at("time_zone"))
         start, end = self._window(node, zone)
-        sender = node.at("sender").value
+        given = node.at("sender")
+        sender = given.value if given.origin != "default" else None  # "" is a question too: bounces
         return Find(
             start_host=start_host,
             keywords=texts(node.at("keywords")),
