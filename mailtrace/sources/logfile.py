@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Full, Queue
 from typing import Any, NamedTuple
 
 BLOCK = 1 << 18
@@ -19,7 +22,8 @@ CELL = 1 << 16
 """Lines are numbered from the beginning of each cell, so that a line's position can be told without counting all."""
 LONGEST_LINE = 1 << 20
 """Of a longer line only so much is read."""
-_STEP = 1 << 15
+_STEP = 1 << 14
+_AHEAD = 8
 _SMALL_STEP = 64
 _TAIL = 4096
 BUFFER = BLOCK + 1 + _TAIL
@@ -99,6 +103,7 @@ class LogFile:
     modified: float
     kind: str  # plain, gz, xz, bz2, zst, lzma
     note: Note
+    start: int = 0  # where in the open file it begins: several may be kept in one
     _long: set[int] = field(default_factory=set)
 
     @property
@@ -113,7 +118,7 @@ class LogFile:
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of the file as it is stored; fewer at its end or where it can't be read."""
         try:
-            return os.pread(self.descriptor, max(min(size, self.size - offset), 0), offset)
+            return os.pread(self.descriptor, max(min(size, self.size - offset), 0), self.start + offset)
         except OSError as error:
             self._unread(offset, error)
             return b""
@@ -161,7 +166,7 @@ class LogFile:
         """As `read`, into a buffer; returns how many bytes there were."""
         wanted = max(min(size, self.size - offset), 0)
         try:
-            return os.preadv(self.descriptor, [memoryview(buffer)[:wanted]], offset)
+            return os.preadv(self.descriptor, [memoryview(buffer)[:wanted]], self.start + offset)
         except OSError as error:
             self._unread(offset, error)
             return 0
@@ -196,7 +201,8 @@ class LogFile:
                     yield block
                 done(min(BLOCK, self.size - number * BLOCK))
             return
-        yield from _blocks(self, unpacked(self, done))
+        with closing(_ahead(unpacked(self, done))) as pieces:
+            yield from _blocks(self, pieces)
 
 
 def open_log(path: Path, note: Note) -> LogFile:
@@ -216,8 +222,8 @@ def open_log(path: Path, note: Note) -> LogFile:
         raise
 
 
-def opened(path: Path, descriptor: int, note: Note) -> LogFile:
-    """A log from an open file."""
+def opened(path: Path, descriptor: int, note: Note, start: int = 0, size: int | None = None) -> LogFile:
+    """A log from an open file, or from a part of one."""
     state = os.fstat(descriptor)
     if stat.S_ISDIR(state.st_mode):
         msg = f"{path} is a directory; name the files in it: {path}/*"
@@ -228,7 +234,8 @@ def opened(path: Path, descriptor: int, note: Note) -> LogFile:
     if not stat.S_ISREG(state.st_mode):
         msg = f"{path} is a device, not a log"
         raise Unreadable(msg)
-    log = LogFile(path, descriptor, state.st_size, state.st_mtime, "plain", note)
+    length = state.st_size if size is None else size
+    log = LogFile(path, descriptor, length, state.st_mtime, "plain", note, start=start)
     log.kind = _kind(log)
     return log
 
@@ -298,6 +305,41 @@ def unpacked(log: LogFile, done: Callable[[int], None]) -> Iterator[bytes]:
         # Once more in small steps brings most of it back.
         yield from _rest(log, length)
         log.note(f"{log.path}: damaged: {error}; what comes before was read", True)
+
+
+def _ahead(pieces: Iterator[bytes]) -> Generator[bytes, None, None]:
+    """The same pieces, made in a thread of their own while the ones before are searched."""
+    ready: Queue[bytes | Exception | None] = Queue(_AHEAD)
+    enough = threading.Event()
+
+    def put(item: bytes | Exception | None) -> bool:
+        while not enough.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return True
+            except Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for piece in pieces:
+                if not put(piece):
+                    return
+            put(None)
+        except Exception as error:  # noqa: BLE001 - it is raised again where the pieces are wanted
+            put(error)
+
+    thread = threading.Thread(target=work, name="mailtrace-unpack", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+    finally:
+        enough.set()
+        thread.join()
 
 
 def _rest(log: LogFile, skip: int) -> Iterator[bytes]:
