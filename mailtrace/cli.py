@@ -155,34 +155,48 @@ class _Request:
         self.only_looks = bool(given.get("plan") or given.get("check") or given.get("print_job"))
 
     def load(self) -> Job:
-        """The job that the flags, the job file and the config make together; `run` exports only where a file says."""
+        """The job that the flags, the job file and the config make together."""
         from dataclasses import replace
 
-        from mailtrace.job import Export
-        from mailtrace.request import DEFAULT_EXPORT
+        from mailtrace.request import DEFAULT_EXPORT, shown
 
         job = self._load([])
         if self.kind in DEFAULT_EXPORT and job.kind in DEFAULT_EXPORT and job.kind != self.kind:
             # The question of the file, the answer of the command: its exports are those of another kind.
             job = self._load([f"kind={self.kind}", *([] if self._exports() else ["export=[]"])])
-        if not job.export and job.kind in DEFAULT_EXPORT and self.kind != "run":
-            job = replace(job, export=(Export(DEFAULT_EXPORT[job.kind]),))
-        return job
+        if self.kind == "run":
+            return replace(job, export=tuple(export for export in job.export if export.to != "-"))
+        return shown(job, self.given)
 
     def _load(self, sets: list[str]) -> Job:
+        from mailtrace.errors import RequestError
         from mailtrace.load import load_job
-        from mailtrace.request import as_sets, split_hosts
+        from mailtrace.request import as_flags, as_sets, split_hosts
 
         path = self.given["job"]
         values = self._values()
-        return load_job(
-            path or self.document(),
-            variables=self.given["var"],
-            sets=[*sets, *(as_sets(values) if path else ()), *self.given["set"]],
-            config=self._named_config() if path else None,
-            limit=split_hosts(self.given.get("limit") or ()),
-            secrets=self._secrets(),
-        )
+        try:
+            return load_job(
+                path or self.document(),
+                variables=self.given["var"],
+                sets=[*sets, *(as_sets(values) if path else ()), *self.given["set"]],
+                config=self._config_of_job(path) if path else None,
+                limit=split_hosts(self.given.get("limit") or ()),
+                secrets=self._secrets(),
+            )
+        except RequestError as error:
+            raise RequestError([as_flags(problem) for problem in error.problems]) from None
+
+    def _config_of_job(self, path: str) -> ConfigLike:
+        """What leads over a job's own config: the one that the flags name; where nobody names any, our own logs."""
+        from mailtrace.load import find_config
+        from mailtrace.request import files_config, names_logs, own_logs
+
+        named = self._named_config()
+        if named is not None or names_logs(path) or find_config():
+            return named
+        own = own_logs()
+        return files_config(own) if own else None
 
     def _values(self) -> dict[str, Any]:
         from mailtrace.request import settings
@@ -293,12 +307,24 @@ class _Request:
         talk = Conversation(
             report,
             job.inventory,
-            lambda line: _put(job.redactor.redact(line) + "\n"),
+            lambda line: _put(_folded(job.redactor.redact(line))),
             None if alone or report.partial else _ask,
             zone(name),
         )
         talk.talk()
         return report.exit_code
+
+
+def _folded(line: str) -> str:
+    """A line of the conversation in the width of the terminal; as it is where there is none."""
+    import shutil
+    import textwrap
+
+    if not sys.stdout.isatty():
+        return f"{line}\n"
+    width = max(20, shutil.get_terminal_size().columns)
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return "\n".join(textwrap.wrap(line, width, subsequent_indent=indent, drop_whitespace=True) or [""]) + "\n"
 
 
 def _ask(question: str) -> str:
@@ -479,8 +505,8 @@ class _Console:
         import logging
 
         self.log = logging.getLogger("mailtrace")
-        # A timeline on the terminal has all warnings and expectations itself.
-        self.told = any(export.name == "timeline" and export.to == "-" for export in job.export) and sys.stdout.isatty()
+        # A timeline tells all of it itself.
+        self.told = any(export.name == "timeline" and export.to == "-" for export in job.export)
         self.bar: Any = None
         self.task: Any = None
         self.began = 0.0

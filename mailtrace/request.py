@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mailtrace.flags import Given
+    from mailtrace.job import Export, Job, Option
 
 DEFAULT_EXPORT = {"trace": "timeline", "graph": "dot"}
 ENDINGS = {
@@ -46,6 +48,8 @@ SYSTEM_LOGS = ("/var/log/messages", "/var/log/syslog")
 """Where mail is logged with everything else (Alpine): read only where a server has no log of OWN_LOGS, which on
 Debian holds the same lines again."""
 
+_FIND = re.compile(r"(?:--set )?find\.(\w+)", re.ASCII)
+_OWN_CONFIG = re.compile(rb"""^(?:\{.*|)["']?(?:config|source)["']?\s*:""", re.MULTILINE)
 _EXIM = re.compile(r"(?:mainlog|main\.log|exim_mainlog)(?:[-.].*)?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _PLAIN_FOLDERS = frozenset({"", "log", "logs", "exim", "exim4", "var", "tmp", "mail"})
@@ -105,6 +109,36 @@ def as_sets(values: dict[str, Any]) -> list[str]:
     return [f"{name}={json.dumps(value)}" for name, value in values.items()]
 
 
+def as_flags(problem: Problem) -> Problem:
+    """A problem with a value of the question, by the flag that gave it."""
+    if problem.message == "there is no config":
+        return replace(problem, hint="name one with -c FILE, or logs with --log [HOST=]PATH")
+    typed = problem.file.startswith("--set ")
+    found = _FIND.match(problem.file if typed else problem.path) if typed or not problem.file else None
+    flag = next((flag for flag in ASK.flags if found and flag.find == found[1]), None)
+    return replace(problem, file="", path=f"--{flag.name}") if flag else problem
+
+
+def shown(job: Job, given: Given) -> Job:
+    """The job with the zone and the length that flags ask of its exports."""
+    asked: dict[str, Option] = {"time_zone": _zone(given), "all": bool(given.get("all"))}
+
+    def export(one: Export) -> Export:
+        own = {key: value for key, value in asked.items() if value and key in one.options}
+        return replace(one, options={**one.options, **own})
+
+    return replace(job, export=tuple(export(one) for one in job.export))
+
+
+def names_logs(path: str) -> bool:
+    """Whether a job file says itself where its logs are. True where it can't be read: that is `load_job`'s to tell."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a path as it was typed
+            return _OWN_CONFIG.search(file.read(1 << 20)) is not None
+    except (OSError, ValueError):
+        return True
+
+
 def _zone(given: Given) -> str:
     if given.get("utc") and given.get("tz"):
         raise wrong("--utc and --tz say two things", "give one of them")
@@ -127,11 +161,10 @@ def _export(kind: str, given: Given) -> dict[str, Any]:
 
 def _module(name: str, given: Given, to: str = "-") -> dict[str, Any]:
     options: dict[str, Any] = {} if to == "-" and name == "timeline" else {"to": to}
-    if name == "timeline":
-        if given.get("all"):
-            options["all"] = True
-        if zone := _zone(given):
-            options["time_zone"] = zone
+    if name == "timeline" and given.get("all"):
+        options["all"] = True
+    if name in ("timeline", "html", "csv") and (zone := _zone(given)):
+        options["time_zone"] = zone
     return {name: options}
 
 

@@ -7,6 +7,7 @@ import stat
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
@@ -27,7 +28,7 @@ from mailtrace.sources import source_class
 from mailtrace.walk import Scene, criteria, first_query, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mailtrace.job import Export
     from mailtrace.job import Source as Described
@@ -90,14 +91,9 @@ def run_job(  # noqa: PLR0913 - load_job's, and who listens
     an export that failed in `warnings`, and the sum of it in `exit_code`.
     """
     loaded = load_job(job, variables=variables, sets=sets, config=config, limit=limit, secrets=secrets)
-    if not isinstance(job, Job) and not names_exports(loaded):
-        loaded = replace(loaded, export=())
+    if isinstance(job, Mapping) and not job.get("export"):
+        loaded = replace(loaded, export=())  # what a job prints by default is for the people who play it
     return _Run(loaded, listener, stdout, stop).run()
-
-
-def names_exports(job: Job) -> bool:
-    """Whether somebody wrote down where the answer goes; else the job has what its kind prints by default."""
-    return any(origin != "default" for path, origin in job.origins.items() if path.startswith("export"))
 
 
 def gather(job: Job, *, keep_entries: bool = False) -> Report:
@@ -218,9 +214,15 @@ class _Run:
             report.mails, report.clocks = found.mails, found.clocks
             report.warnings += found.warnings
             outcome.detail = f"{len(report.mails)} mails of {self.entries} log lines"
+        redact = self.job.redactor.redact
         report.coverage = [*(item for source in self.sources for item in source.coverage()), *self.lost]
+        for item in report.coverage:
+            item.problem = redact(item.problem)
 
     def _announce(self, report: Report) -> None:
+        for item in report.coverage:
+            if item.problem:
+                self.tell(notify.Warning("missing-data" if item.missing else "log", item.problem, item.host))
         for warning in report.warnings:
             self.tell(notify.Warning(warning.code, warning.message, warning.host))
         for mail in report.mails:
