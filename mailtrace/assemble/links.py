@@ -54,6 +54,7 @@ class Linker:
         self.xforward()
         self.resubmitted()
         self.pairs()
+        self.siblings()
         self.gaps()
 
     def date(self) -> None:
@@ -290,22 +291,32 @@ class Linker:
         matcher = Matcher(self)
         matcher.match()
 
+    def siblings(self) -> None:
+        """Recipients of one transaction went the same way, also one whose line the next queue lost."""
+        for stay in self.stays:
+            ways: dict[tuple[object, ...], Stay] = {}
+            for attempt in stay.tries:
+                if attempt.target is not None and lost_lines(attempt.target):
+                    ways[transaction(attempt)] = attempt.target
+            for attempt in open_tries(stay) if ways else ():
+                attempt.target = ways.get(transaction(attempt))
+
     def gaps(self) -> None:
         """Links over a host that no log covers: what went to it and what came from it."""
         waiting: dict[str, list[tuple[Stay, Try]]] = defaultdict(list)
         for stay in self.stays:
             for attempt in open_tries(stay):
-                if stay.message_id and not self.names.is_local(attempt.attempt.relay, stay.host):
-                    waiting[stay.message_id].append((stay, attempt))
+                if stay.known_id and not self.names.is_local(attempt.attempt.relay, stay.host):
+                    waiting[stay.known_id].append((stay, attempt))
         for child in self.stays:
-            if child.parent is not None or not child.message_id or child.message_id not in waiting:
+            if child.parent is not None or not child.known_id or child.known_id not in waiting:
                 continue
             accepted = child.accepted
             if accepted is None or accepted.local:
                 continue
             took = child.incoming()
             parents: dict[int, Stay] = {}
-            for stay, attempt in waiting[child.message_id]:
+            for stay, attempt in waiting[child.known_id]:
                 if stay is child or attempt.target is not None or descends(stay, child):
                     continue
                 if attempt.attempt.recipient.lower() not in took or child.first < stay.first - CLOSE:
@@ -348,11 +359,13 @@ class Matcher:
 
     def match(self) -> None:
         """Settle what is the only choice, which leaves others with one choice, and so on; the rest is ambiguous."""
+        infer(self.linker.stays)
         index = self.open_index()
         found = {id(s): self.candidates(s, index) for s in self.linker.stays if self.is_orphan(s)}
         pending = [s for s in self.linker.stays if found.get(id(s))]
         for _ in (False, True):
             pending = self.rounds(pending, found)
+            infer(self.linker.stays)
             self.learn_growth()
         for child in pending:
             rivals = [parent for _rank, parent, _tries in self.best(child, found[id(child)])]
@@ -385,7 +398,8 @@ class Matcher:
         return accepted is None or not accepted.local
 
     def open_index(self) -> dict[str, list[tuple[Stay, Try | None]]]:
-        """Attempts that led nowhere yet, by the address they handed on; stays with lost lines by Message-ID.
+        """Attempts that led nowhere yet, by the address they handed on, and by Message-ID for children whose own
+        attempts are lost; stays with lost lines by Message-ID.
 
         A reply that names a queue ID says where the message is, though that ID's lines may not be at hand.
         """
@@ -396,16 +410,18 @@ class Matcher:
             for attempt in open_tries(stay):
                 if attempt.reply is None or attempt.reply.kind not in QUEUE_REPLIES:
                     index[attempt.attempt.recipient.lower()].append((stay, attempt))
-            if stay.message_id and lost_lines(stay):
-                index["mid:" + stay.message_id].append((stay, None))
+                    if stay.known_id:
+                        index["unheard:" + stay.known_id].append((stay, attempt))
+            if stay.known_id and lost_lines(stay):
+                index["lost:" + stay.known_id].append((stay, None))
         return index
 
     def candidates(self, child: Stay, index: dict[str, list[tuple[Stay, Try | None]]]) -> list[tuple[Stay, Try | None]]:
         """All open attempts (or stays with lost lines) that do not contradict a child."""
         found: dict[tuple[int, int], tuple[Stay, Try | None]] = {}
         keys = sorted(child.incoming())
-        if child.message_id:
-            keys.append("mid:" + child.message_id)
+        if child.known_id:
+            keys += ["lost:" + child.known_id] if keys else ["lost:" + child.known_id, "unheard:" + child.known_id]
         for key in keys:
             for stay, attempt in index.get(key, ()):
                 if stay is not child and self.fits(stay, attempt, child):
@@ -529,18 +545,32 @@ class Matcher:
 
 def same_message_id(one: Stay, other: Stay) -> bool | None:
     """Whether two stays have one Message-ID; None where one of them is not known or empty."""
-    if not one.message_id or not other.message_id:
-        if one.message_id == "" and other.message_id:
-            return None
+    mine, theirs = one.known_id, other.known_id
+    if not mine or not theirs:
         return None
-    if one.message_id == other.message_id:
-        return True
-    return plain_id(one.message_id) == plain_id(other.message_id)
+    return mine == theirs or plain_id(mine) == plain_id(theirs)
 
 
 def plain_id(message_id: str) -> str:
     """A Message-ID as it is compared between programs that log it differently."""
     return re.sub(r"\s+", "", message_id).strip("<>").lower()
+
+
+def infer(stays: Iterable[Stay]) -> None:
+    """Give stays whose message-id line is lost the Message-ID of the hops that they are linked with."""
+    for stay in stays:
+        if not stay.known_id:
+            continue
+        waiting = [stay]
+        while waiting:
+            at = waiting.pop()
+            near = [child for child in at.children if child.kind != LinkKind.BOUNCED]
+            if at.parent is not None and at.kind != LinkKind.BOUNCED:
+                near.append(at.parent)
+            for other in near:
+                if other.known_id is None:
+                    other.inferred = stay.known_id
+                    waiting.append(other)
 
 
 _SRS = re.compile(r"^SRS[01][=+-].*?[=+-](?P<domain>[^=@]+)=(?P<local>[^@]+)@", re.IGNORECASE)
@@ -562,6 +592,12 @@ def same_envelope(stay: Stay, attempt: Try | None, child: Stay) -> bool:
     if stay.size is not None and child.size is not None and not 0 <= child.size - stay.size <= GROWTH:
         return False
     return abs(child.first - attempt.time) <= MOMENT
+
+
+def transaction(attempt: Try) -> tuple[object, ...]:
+    """What the recipients of one SMTP transaction have in common in the log."""
+    event = attempt.attempt
+    return event.relay, event.reply, event.delays, event.delay, attempt.entry.pid, attempt.entry.time
 
 
 def open_tries(stay: Stay) -> list[Try]:

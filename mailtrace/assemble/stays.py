@@ -32,6 +32,10 @@ LATE = 3.0
 """Seconds by which a line may come after the one that closes its lifecycle (a loghost's order, 1-second stamps)."""
 
 
+APART = 0.999
+"""Seconds that lie at least between the starts of two lifecycles of one queue ID."""
+
+
 class Try:
     """One attempt of a stay, and the stay that its message went on in."""
 
@@ -50,7 +54,7 @@ class Stay:
 
     __slots__ = (
         "accepted", "actions", "certainty", "checks", "children", "entries", "evidence", "filtered", "first", "host",
-        "instance", "kind", "last", "message_id", "notices", "nrcpt", "number", "parent", "queue_id", "queued",
+        "inferred", "instance", "kind", "last", "message_id", "notices", "nrcpt", "number", "parent", "queue_id", "queued",
         "refused", "removed", "removed_how", "rivals", "sender", "size", "stored", "subject", "tries",
     )  # fmt: skip
 
@@ -78,6 +82,7 @@ class Stay:
         self.first = 0.0
         self.last = 0.0
         # what links.py finds out
+        self.inferred: str | None = None  # Message-ID of linked stays, where this one's own line is lost
         self.parent: Stay | None = None
         self.kind = ""
         self.certainty = ""
@@ -96,6 +101,11 @@ class Stay:
     def whole(self) -> bool:
         """Whether a message really came: more than an envelope was accepted."""
         return bool(self.queued or self.tries or self.message_id is not None or self.size is not None)
+
+    @property
+    def known_id(self) -> str | None:
+        """The Message-ID, from the stay's own lines or from those it is linked with; None if no line tells."""
+        return self.message_id if self.message_id is not None else self.inferred
 
     def date(self, clocks: Clocks) -> None:
         """Give first, last and every attempt its UTC time."""
@@ -211,18 +221,24 @@ def _lifecycles(host: str, instance: str, queue_id: str, entries: list[LogEntry]
 
 
 def _begins(stay: Stay, entry: LogEntry) -> bool:
-    """Whether an entry opens the next lifecycle of a queue ID."""
+    """Whether an entry opens the next lifecycle of a queue ID.
+
+    Two lifecycles of a short ID are whole seconds apart, since the ID holds the microsecond of its making: lines of
+    one second belong together, in whatever order a loghost wrote them.
+    """
     event = entry.event
     kind = type(event)
+    age = entry.time - stay.entries[0].time
     over = stay.removed is not None and entry.time - stay.removed.time > LATE
     if kind is Accepted:
-        if stay.accepted is not None or stay.removed is not None:
-            return True
+        if age < APART:
+            return False
         started = stay.tries and stay.tries[0].attempt.flag != ">>"
-        return bool(started and entry.time - stay.tries[0].entry.time > LATE)
+        return stay.accepted is not None or stay.removed is not None or bool(started)
     if kind is MessageId:
         known = stay.message_id is not None and stay.message_id != event.message_id  # type: ignore[union-attr]
-        return over or (known and bool(stay.removed or stay.queued or stay.tries) and not event.resent)  # type: ignore[union-attr]
+        done = bool(stay.removed or stay.queued or stay.tries)
+        return over or (known and done and age >= APART and not event.resent)  # type: ignore[union-attr]
     if kind is Queued or kind is Attempt or kind is Removed:
         return over
     return False

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailtrace.assemble.names import Names
 from mailtrace.assemble.stays import Stay, Try
-from mailtrace.model import Certainty, Peer, Recipient, Span, Step
+from mailtrace.model import Certainty, LinkKind, Peer, Recipient, Span, Step
 
 _FINAL = {"sent": 3, "bounced": 2, "expired": 2, "discarded": 2, "rejected": 2, "held": 1, "deferred": 0}
 _WORSE = {Certainty.PROVEN: 0, Certainty.LIKELY: 1, Certainty.AMBIGUOUS: 2}
-_DISCARDED = ("discarded", "BLOCKED", "/dev/null")
+_EXTENSION = re.compile(r"[+-]")
+_GIVEN_UP = ("retry timeout exceeded", "have been failing for a long time", "retry time not reached for any host after")
+"""How Exim says that a message was tried for as long as its retry rules allow."""
 
 
 @dataclass(slots=True)
@@ -52,6 +55,10 @@ def follow(
     certainty = way.certainty
     if stay.parent is not None and way.path and _WORSE[Certainty(stay.certainty)] > _WORSE[certainty]:
         certainty = Certainty(stay.certainty)
+    again = next((child for child in stay.children if child.kind == LinkKind.REQUEUED), None)
+    if again is not None and not stay.tries:
+        follow(again, came, _Way("", path, certainty, way.attempts), root, context, out)
+        return
     onward: dict[int, tuple[Stay, list[tuple[str, str]], int]] = {}
     groups = copies(stay)
     origins = assign(groups, came)
@@ -68,9 +75,16 @@ def follow(
         shown, accepted_as = full(last, first)
         seconds = None if time is None else max(0.0, time - root.first)
         out.append(Recipient(shown, accepted_as, outcome, path, _tidy(seconds), reason, way.attempts + len(tries), certainty))
+    silent_ones = unheard(stay, groups, came)
     for target, handed, attempts in onward.values():
+        took = target.incoming()
+        handed += [pair for pair in silent_ones if pair[0].lower() in took]
+        silent_ones = [pair for pair in silent_ones if pair[0].lower() not in took]
         follow(target, handed, _Way("", path, certainty, way.attempts + attempts - 1), root, context, out)
-    for address, first in unheard(stay, groups, came):
+    silently, left = unlogged(stay, silent_ones, came)
+    for target, handed in silently:
+        follow(target, handed, _Way("", path, certainty, way.attempts), root, context, out)
+    for address, first in left:
         outcome, reason = silent(stay, context)
         out.append(Recipient(address, first, outcome, path, None, reason, way.attempts, certainty))
 
@@ -131,12 +145,34 @@ def unheard(
     return [(address, first) for address, first in came if address.lower() not in heard]
 
 
+def unlogged(
+    stay: Stay, silent_ones: list[tuple[str, str]], came: list[tuple[str, str]] | None
+) -> tuple[list[tuple[Stay, list[tuple[str, str]] | None]], list[tuple[str, str]]]:
+    """Continuations whose delivery line is lost, with the recipients that went that way, and who is left."""
+    aimed = {id(t.target) for t in stay.tries}
+    onward: list[tuple[Stay, list[tuple[str, str]] | None]] = []
+    left = silent_ones
+    for child in stay.children:
+        if id(child) in aimed or child.kind in (LinkKind.BOUNCED, LinkKind.REQUEUED):
+            continue
+        took = child.incoming()
+        handed = [(address, first) for address, first in left if address.lower() in took or not took]
+        left = [pair for pair in left if pair not in handed]
+        if came is None and not handed:
+            onward.append((child, None))
+        elif handed:
+            onward.append((child, handed))
+    return onward, left
+
+
 def full(last: Try, first: str) -> tuple[str, str]:
     """The final address, in full where the log has it, and the one it was first accepted for."""
     recipient, original = last.attempt.recipient, last.attempt.original
     if "@" not in recipient:
+        local = recipient.lower()
         for address in (*last.attempt.parents, original):
-            if address.partition("@")[0].lower() == recipient.lower() and "@" in address:
+            spelled = address.rpartition("@")[0].lower()
+            if spelled == local or _EXTENSION.split(spelled, maxsplit=1)[0] == local:
                 recipient = address
                 break
     return recipient, first or original or recipient
@@ -155,6 +191,8 @@ def judge(stay: Stay, last: Try, context: Context) -> tuple[str, str, float | No
                 return "expired", attempt.reply, time
         state = resting(stay)
         return (state or "deferred"), attempt.reply, last.time
+    if status == "bounced" and any(words in attempt.reply for words in _GIVEN_UP):
+        return "expired", attempt.reply, last.time
     return status, attempt.reply, last.time
 
 
