@@ -22,7 +22,7 @@ from mailtrace.load.check import Schema, below, check, data_folder, fill, resolv
 from mailtrace.load.fleet import SECRETS, Values, find_method, read_config
 from mailtrace.load.overrides import Override, override, read_sets, read_variables
 from mailtrace.load.question import Around, read_job
-from mailtrace.load.tree import MOST_BYTES, Node, from_python, from_yaml, name_paths
+from mailtrace.load.tree import MOST_BYTES, Node, from_python, from_yaml, name_paths, to_yaml
 from mailtrace.load.variables import Broken, Variables, literal
 from mailtrace.problem import Problem
 
@@ -137,20 +137,6 @@ def lint(paths: Iterable[str | Path]) -> list[Problem]:
             else:
                 _job(file, problems, {}, [], None, [], linting=True)
     return _sorted(problems)
-
-
-def to_yaml(document: Document) -> str:
-    """A job or config as YAML that reads back as the same, for `--print-job`."""
-    import yaml
-
-    class Writer(yaml.SafeDumper):
-        """Lists indented below their key, as people write them."""
-
-        def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: FBT001, FBT002
-            super().increase_indent(flow, False)
-
-    text: str = yaml.dump(document, Dumper=Writer, sort_keys=False, allow_unicode=True, width=110)
-    return text
 
 
 # -------------------------------------------------------------------------------------------- documents

@@ -449,3 +449,28 @@ def _measure(node: Node) -> tuple[int, int]:
         height += 1
         level = [below for each in level for below in each.children()]
     return nodes, height
+
+
+# ----------------------------------------------------------------------------------------------- to YAML
+
+
+def to_yaml(document: Mapping[str, Any]) -> str:
+    """A job or config as YAML that reads back as the same, for `--print-job`."""
+    import yaml
+
+    class Writer(yaml.SafeDumper):
+        """Lists indented below their key, no anchors, and quotes where our reader would see a number."""
+
+        def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: FBT001, FBT002
+            super().increase_indent(flow, False)
+
+        def ignore_aliases(self, _: Any) -> bool:
+            return True
+
+    def quoted(writer: Any, text: str) -> Any:
+        style = None if isinstance(scalar(text), str) else "'"
+        return writer.represent_scalar(_CORE + "str", text, style=style)
+
+    Writer.add_representer(str, quoted)
+    text: str = yaml.dump(document, Dumper=Writer, sort_keys=False, allow_unicode=True, width=110)
+    return text
