@@ -453,7 +453,8 @@ class Mail:
 class Coverage:
     """What was read of one host's log. `first`/`last` are UTC; `problem` is "" where all went well.
 
-    `missing` tells that data is missing (exit 3), as against a note."""
+    `missing` tells that data is missing (exit 3), as against a note. The stamps are what `first` and `last` were
+    read from: who knows the host's clock better can read them anew."""
 
     host: str
     source: str
@@ -465,6 +466,8 @@ class Coverage:
     unparsed: int = 0
     problem: str = ""
     missing: bool = False
+    first_stamp: Stamp | None = None
+    last_stamp: Stamp | None = None
 
 
 class ClockNote(NamedTuple):

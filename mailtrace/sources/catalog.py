@@ -55,6 +55,7 @@ class Log:
     found: dict[str, set[int]] = field(default_factory=dict)  # by host, the positions of lines that answered
     counted: dict[str, int] = field(default_factory=dict)  # by host, the entries of a read of every line
     unparsed: int = 0
+    spans: dict[str, tuple[Stamp, Stamp]] | None = None  # of a loghost's file: when each host is first and last met
 
     @property
     def host(self) -> str:

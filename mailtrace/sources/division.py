@@ -24,6 +24,10 @@ class Division:
             host = self._known[name] = self._find(name)
         return host
 
+    def names(self, host: str) -> list[str]:
+        """The names seen so far that are this host's."""
+        return [name for name, known in self._known.items() if known == host and name]
+
     def _find(self, name: str) -> str:
         """The inventory's host, or the only one with that first label, or the name as a host of its own.
 

@@ -21,6 +21,7 @@ from mailtrace.sources import journal
 from mailtrace.sources.catalog import JOURNAL, SOURCE, STDIN, Catalog, Log, Name
 from mailtrace.sources.division import Division
 from mailtrace.sources.logfile import BLOCK, BUFFER, Block, LogFile
+from mailtrace.sources.presence import spans
 from mailtrace.sources.search import Data, Literals
 from mailtrace.sources.window import LATE, SLACK, LogClock, bounds, first_stamp, last_stamp, samples
 
@@ -82,8 +83,8 @@ class FilesSource:
         items: dict[tuple[str, str], Coverage] = {}
         read = [log for log in self._catalog.logs if log.read]
         for log in sorted(read, key=lambda log: (log.base, str(log.path))):
-            for host in self._covered(log):
-                _add(items.setdefault((host, log.pattern), Coverage(host, SOURCE)), host, log)
+            for host, span in self._spans(log).items():
+                _add(items.setdefault((host, log.pattern), Coverage(host, SOURCE)), host, log, span)
         for log in read:
             if log.division is not None and log.division.nameless:
                 text = (
@@ -155,7 +156,7 @@ class FilesSource:
             log.first = first_stamp(log.head, log.parser)
             tail = file.read(max(0, file.size - _HEAD), _HEAD) if file.plain else log.head
             log.last, log.ended = last_stamp(tail, log.parser) or log.first, file.plain
-            log.clock = None
+            log.clock = log.spans = None
         near = self._near(log, query)
         if log.clock is None or (log.near != near and not log.clock.proved()):
             self._learn_clock(log, file, near)
@@ -258,9 +259,8 @@ class FilesSource:
         for block in self._blocks(part, file, tally):
             for position, cell in block.cells():
                 lines += cell.count(b"\n") + (not cell.endswith(b"\n"))
-                for entry in log.parser.parse(cell, log.base + position, log.whose):
-                    counts[entry.host] = counts.get(entry.host, 0) + 1
-                    yield entry
+                entries = log.parser.parse(cell, log.base + position, log.whose)
+                yield from entries if log.division is None else _counted(entries, counts)
         if log.division is None:
             counts = {log.host: lines}
         log.counted = {host: max(count, log.counted.get(host, 0)) for host, count in {**log.counted, **counts}.items()}
@@ -336,11 +336,26 @@ class FilesSource:
                     if not query.hosts or entry.host in query.hosts:
                         yield entry
 
-    def _covered(self, log: Log) -> list[str]:
-        """The hosts that a log tells of."""
+    def _spans(self, log: Log) -> dict[str, tuple[Stamp | None, Stamp | None]]:
+        """The hosts that a log tells of, and from when to when."""
         if log.division is None:
-            return [log.host]
-        return sorted({*log.hosts, *log.found, *log.counted, *(log.clock.hosts if log.clock else ())})
+            return {log.host: (log.first, log.last)}
+        hosts = sorted({*log.hosts, *log.found, *log.counted, *(log.clock.hosts if log.clock else ())})
+        if log.spans is None:
+            log.spans = self._search_spans(log, log.division, hosts)
+        if log.spans is None:  # a compressed log that was not read to its end
+            return dict.fromkeys(hosts, (log.first, log.last))
+        return {host: log.spans.get(host, (None, None)) for host in hosts}
+
+    def _search_spans(self, log: Log, division: Division, hosts: list[str]) -> dict[str, tuple[Stamp, Stamp]] | None:
+        """Look for the first and last line of each host; None where that would mean to unpack a log again."""
+        if log.kept is not None and log.kept.complete:
+            with self._catalog.open_kept(log) as kept:
+                return spans(kept, log.parser, division, hosts)
+        if log.plain:
+            with self._catalog.open(log.path, log.hosts) as file:
+                return None if file is None else spans(file, log.parser, division, hosts)
+        return None
 
 
 class _Part(NamedTuple):
@@ -421,8 +436,17 @@ def _within(log: Log, query: LogQuery, entries: Iterable[LogEntry]) -> Iterator[
         yield entry
 
 
-def _add(item: Coverage, host: str, log: Log) -> None:
+def _counted(entries: Iterable[LogEntry], counts: dict[str, int]) -> Iterator[LogEntry]:
+    """The same entries, counted by host."""
+    for entry in entries:
+        counts[entry.host] = counts.get(entry.host, 0) + 1
+        yield entry
+
+
+def _add(item: Coverage, host: str, log: Log, span: tuple[Stamp | None, Stamp | None]) -> None:
     """Add one file to what is told of a host's log."""
+    if log.division is not None and log.head and span[0] is None:
+        item.problem = f"{log.path}: holds no mail line of {host}"
     item.names = (*item.names, str(log.path))
     item.unparsed += log.unparsed if host == log.host else 0
     item.matched += max(len(log.found.get(host, ())), log.counted.get(host, 0))
@@ -430,12 +454,14 @@ def _add(item: Coverage, host: str, log: Log) -> None:
         item.lines = (item.lines or 0) + log.lines
     if log.clock is None:
         return
-    if log.first is not None:
-        first = sum(log.clock.utc(log.first, host)) / 2
-        item.first = first if item.first is None else min(item.first, first)
-    if log.last is not None:
-        last = sum(log.clock.utc(log.last, host)) / 2
-        item.last = last if item.last is None else max(item.last, last)
+    for stamp in span:
+        if stamp is None:
+            continue
+        moment = sum(log.clock.utc(stamp, host)) / 2
+        if item.first is None or moment < item.first:
+            item.first, item.first_stamp = moment, stamp
+        if item.last is None or moment >= item.last:
+            item.last, item.last_stamp = moment, stamp
 
 
 def _alike(one: bytes, other: bytes) -> bool:
