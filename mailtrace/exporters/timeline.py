@@ -32,7 +32,7 @@ from mailtrace.model import (
     Recipient,
 )
 from mailtrace.report import Report, visible
-from mailtrace.times import zone
+from mailtrace.times import LOCAL, zone
 
 STORIES = 10
 """Up to so many mails get their story."""
@@ -63,6 +63,7 @@ _OUTCOMES = {
     "expired": ("✗", _BAD),
     "rejected": ("✗", _BAD),
 }
+_FAILED = tuple(outcome for outcome, (_, style) in _OUTCOMES.items() if style == _BAD)
 _KINDS = {
     LinkKind.REINJECTED: "back from the filter",
     LinkKind.FORWARDED: "forwarded",
@@ -281,9 +282,11 @@ class _Story:
         self._field("when", [Span(when), Span(f", {size_of(mail.size)}" if mail.size is not None else "")])
 
     def _cause(self, link: Link) -> str:
-        what = {LinkKind.BOUNCED: "bounce of", LinkKind.FORWARDED: "sent on from"}.get(link.kind, "follows")
+        what = "sent on from" if link.kind is LinkKind.FORWARDED else f"{_notice(link)} of"
         number = self.writer.numbers.get(link.from_)
-        return f"{what} " + (f"mail {number}" if number else f"{visible(link.from_)}, which is not shown")
+        return f"{what} " + (
+            f"mail {number}" if number else f"{visible(link.from_.rpartition(':')[2])}, which is not shown"
+        )
 
     def _field(self, name: str, spans: Line) -> None:
         pad = " " * (2 if self.narrow else 11)
@@ -377,6 +380,7 @@ class _Story:
         hop = path[depth]
         if here is not None:
             self._failures(here, hop, rows[0], rail)
+            self._notices(here, hop, rows[0], rail)
         self._hop(here, hop, rows, depth, rail)
         return True
 
@@ -439,7 +443,7 @@ class _Story:
         """Say so where a link is not proved, why it is thought of all the same, and what else it could be."""
         if link is None or link.certainty is Certainty.PROVEN:
             return
-        why = "; ".join(visible(fact.text) for fact in link.evidence) or "no evidence given"
+        why = self._why(link) or "no evidence given"
         word = "likely" if link.certainty is Certainty.LIKELY else "ambiguous"
         self._line(None, [Span(f"{word}: ", "bold yellow"), Span(why, "yellow")], rail + "  ", rail + "    ")
         if link.certainty is Certainty.LIKELY:
@@ -451,8 +455,13 @@ class _Story:
             if other.from_ != link.from_ and other.certainty is Certainty.AMBIGUOUS:
                 self._alternative("may as well come from", other.from_, other, rail)
 
+    def _why(self, link: Link) -> str:
+        """The evidence, without repeating the Message-ID that the header has."""
+        known = f" <{self.mail.message_id}>"
+        return "; ".join(visible(fact.text.replace(known, "")) for fact in link.evidence)
+
     def _alternative(self, words: str, end: str, link: Link, rail: str) -> None:
-        why = "; ".join(visible(fact.text) for fact in link.evidence)
+        why = self._why(link)
         spans = [Span(f"{words} "), *self._name_of(end), Span(f": {why}" if why else "")]
         self._line(None, [span._replace(style=span.style or "yellow") for span in spans], rail + "  ", rail + "    ")
 
@@ -460,7 +469,9 @@ class _Story:
         hop = self.hops.get(hop_id)
         if hop is None:
             number = self.writer.numbers.get(hop_id)
-            return [Span(visible(hop_id), "cyan"), Span(f" of mail {number}" if number else "")]
+            host, queue_id = hop_id.partition(":")[0], hop_id.rpartition(":")[2]
+            of = Span(f" of mail {number}" if number else "")
+            return [Span(visible(host), "bold"), Span(" "), Span(visible(queue_id), "cyan"), of]
         return [Span(visible(hop.host), "bold"), Span(" "), Span(visible(hop.queue_id), "cyan")]
 
     # ------------------------------------------------------------------ attempts
@@ -574,9 +585,32 @@ class _Story:
         first, _, rest = text.partition(": ")
         spans = [Span(f"{mark} {first}", f"bold {style}"), Span(f": {rest}" if rest else "", style)]
         self._line(time, spans, rail, rail + "  ")
-        for link in self.writer.causes.get(hop.id, ()) if hop else ():
-            if self.writer.numbers.get(link.to) != self.number or link.kind is LinkKind.BOUNCED:
+        if hop is not None:
+            self._notices(hop, None, row, rail)
+
+    def _notices(self, hop: Hop, after: Hop | None, row: Recipient, rail: str) -> None:
+        """The messages that a hop caused on behalf of this recipient: a bounce, a notice of delay, list mail."""
+        for link in self.writer.causes.get(hop.id, ()):
+            if self._concerns(link, hop, after, row) or (after is None and not self._concerns_any(link, hop)):
                 self._caused(link, rail)
+
+    def _concerns(self, link: Link, hop: Hop, after: Hop | None, row: Recipient) -> bool:
+        notice = _notice(link)
+        if notice == "delay notice":
+            return any(d.status == "deferred" for d in self._attempts(hop, after, row))
+        if notice == "delivery report":
+            return row.outcome in ("delivered", "relayed")
+        return after is None and row.outcome in _FAILED
+
+    def _concerns_any(self, link: Link, hop: Hop) -> bool:
+        """Whether the message speaks of any recipient that came to the hop."""
+        for row in self.mail.recipients:
+            path = self.paths[id(row)]
+            if hop in path:
+                after = path[path.index(hop) + 1 :]
+                if self._concerns(link, hop, after[0] if after else None, row):
+                    return True
+        return False
 
     def _told_doubt(self, path: list[Hop]) -> bool:
         links = (self._link(one, other) for one, other in pairwise(path))
@@ -584,7 +618,7 @@ class _Story:
 
     def _caused(self, link: Link, rail: str) -> None:
         number = self.writer.numbers.get(link.to)
-        what = "bounce" if link.kind is LinkKind.BOUNCED else "sent on as a mail of its own"
+        what = _notice(link) if link.kind is LinkKind.BOUNCED else "sent on as a mail of its own"
         spans = [Span(f"↳ {what}", "dim")]
         if number and number != self.number:
             target = self.writer.report.mails[number - 1]
@@ -722,6 +756,14 @@ def _stay(hop: Hop, done: Delivery) -> float | None:
     return None if seconds < 1 and (_whole(done.time) or _whole(hop.first)) else max(0.0, seconds)
 
 
+def _notice(link: Link) -> str:
+    """What the message is that a link leads to, as the log's words for it tell."""
+    words = " ".join(fact.text for fact in link.evidence)
+    if " delay " in words:
+        return "delay notice"
+    return "delivery report" if " success " in words else "bounce"
+
+
 def _early(attempt: Delivery, hop: Hop) -> bool:
     """Whether an attempt came before the message did: a refusal at the door that the client took for a `later`."""
     return attempt.status != "sent" and attempt.time < hop.first
@@ -815,6 +857,7 @@ class _Footer:
 
     def write(self) -> None:
         self._expectations()
+        self._window()
         self._coverage()
         self._clocks()
         self._warnings()
@@ -832,6 +875,18 @@ class _Footer:
             mark = Span("✓ ", "bold green") if item.held else Span("✗ ", "bold red")
             detail = f": {visible(item.detail)}" if item.detail else ""
             self._item("Expected", [mark, Span(visible(item.text) + detail, "" if item.held else "red")])
+
+    def _window(self) -> None:
+        start, end = self.report.start, self.report.end
+        if start is None and end is None:
+            return
+        since = f"from {self.clock.minute(start)} " if start is not None else ""
+        until = f"until {self.clock.minute(end)} " if end is not None else ""
+        known = start if start is not None else end
+        read = {"": "", LOCAL: "; times read in this machine's zone"}.get(
+            self.report.zone, f"; times read in {self.report.zone}"
+        )
+        self._item("Asked for", [Span(f"mail {since}{until}{self.clock.zone(known or 0.0)}{visible(read)}")])
 
     def _coverage(self) -> None:
         items = self.report.coverage

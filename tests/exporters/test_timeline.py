@@ -375,6 +375,66 @@ def test_nothing_found_says_what_was_looked_at() -> None:
     assert told(made) == ("No mail found.\nLooked at  1 log of 1 host, 1,234 lines, 2026-11-23 01:04:22 to 01:05:22\n")
 
 
+@pytest.mark.parametrize(
+    "start, end, zone, words",
+    [
+        (
+            T0,
+            T0 + 60,
+            "local",
+            "mail from 2026-11-23 01:04:22 until 2026-11-23 01:05:22 UTC; times read in this machine's zone",
+        ),
+        (T0, None, "Europe/Berlin", "mail from 2026-11-23 01:04:22 UTC; times read in Europe/Berlin"),
+        (None, T0, "", "mail until 2026-11-23 01:04:22 UTC"),
+    ],
+)
+def test_the_window_is_told_and_how_its_times_were_read(
+    start: float | None, end: float | None, zone: str, words: str
+) -> None:
+    assert f"Asked for  {words}\n" in told(report(start=start, end=end, zone=zone), width=200)
+    assert "Asked for" not in told(report())
+
+
+def test_a_notice_stands_with_those_it_speaks_of() -> None:
+    mx = hop(
+        "mx",
+        "AAA",
+        delivery("a@b", relay="local"),
+        delivery("c@d", "bounced", reply="550 no"),
+        delivery("e@f", "deferred", reply="450 later"),
+        delivery("e@f", relay="box[10.0.0.9]:25", at=9000),
+    )
+    box, notice, delay, sent = hop("box", "BOX", at=9000), hop("mx", "BBB"), hop("mx", "CCC"), hop("mx", "DDD")
+    links = [
+        link(mx, box),
+        link(mx, notice, "bounced", "proven", "notification: AAA: sender non-delivery notification: BBB"),
+        link(mx, delay, "bounced", "proven", "notification: AAA: sender delay notification: CCC"),
+        link(mx, sent, "bounced", "proven", "notification: AAA: sender success notification: DDD"),
+    ]
+    rows = [row("a@b", "delivered", mx), row("c@d", "bounced", mx, reason="550 no"), row("e@f", "unknown", mx, box)]
+    text = told(report(mail([mx, box], rows, links)))
+    _, delivered, bounced, delayed = re.split(r"[├└]─ ", text)
+    assert re.findall(r"↳.*", delivered) == ["↳ delivery report: mx DDD"]
+    assert re.findall(r"↳.*", bounced) == ["↳ bounce: mx BBB"]
+    assert re.findall(r"↳.*", delayed) == ["↳ delay notice: mx CCC"]
+
+
+def test_a_notice_about_nobody_known_is_told_at_the_end() -> None:
+    mx, notice = hop("mx", "AAA", delivery("a@b", relay="local")), hop("mx", "BBB")
+    assert "↳ bounce: mx BBB" in told(report(mail([mx], [row("a@b", "delivered", mx)], [link(mx, notice, "bounced")])))
+
+
+def test_list_mail_is_told_where_it_began_and_where_it_came_from() -> None:
+    box = hop("box", "AAA", delivery("list@b", relay="local", reply="delivered to command: /usr/bin/list"))
+    sent = hop("box", "BBB", delivery("a@b", relay="local"))
+    onward = link(box, sent, "forwarded")
+    first = mail([box], [row("list@b", "delivered", box, reason="delivered to command: /usr/bin/list")], [onward])
+    text = told(report(first, mail([sent], [row("a@b", "delivered", sent)])))
+    assert "✓ delivered on box: delivered to command: /usr/bin/list" in text
+    assert "↳ sent on as a mail of its own to a@b: mail 2" in text
+    assert "sent on from mail 1" in text
+
+
 def test_hosts_with_the_same_trouble_share_a_line() -> None:
     bad = [Coverage(f"mx{i}", "files", problem="permission denied", missing=True) for i in range(9)]
     warned = [Warning_("x", "stopped after 30 hops", f"mx{i}") for i in range(2)]
