@@ -171,16 +171,26 @@ class FilesSource:
 
     def _learn_clock(self, log: Log, file: LogFile, near: float) -> None:
         """Sample the log to know what its stamps mean and, of a loghost's, whose lines it holds."""
-        clocks = Clocks(self._zone, machine=self._machine_zone, near=near)
-        log.clock, log.near = LogClock(clocks, log.host, lambda host: bool(self._zone(host))), near
+        log.clock, log.near = self._clock(log, near), near
         if log.division is not None or log.first is None or log.first.zone is not Zone.UTC:
             before = log.parser.unparsed
             places = samples(file, _SAMPLE_PLACES, _SAMPLE_SIZE) if file.plain else iter([(0, file.head())])
-            log.clock.learn(entry for offset, lines in places for entry in log.parser.parse(lines, offset, log.whose))
+            sample = [entry for offset, lines in places for entry in log.parser.parse(lines, offset, log.whose)]
             log.parser.unparsed = before  # these lines were not asked for
+            log.clock.learn(sample)
+            latest = log.clock.latest_proved(sample)
+            if latest is not None and not log.clock.proved():
+                # Hosts of one file write in the same year: those that prove it speak for those that don't.
+                log.clock = self._clock(log, latest)
+                log.clock.learn(sample)
         if log.first is not None:
             minute = int(log.clock.utc(log.first, "" if log.division else log.host)[0] // 60)
             log.base = max(minute, 0) << _POSITION_BITS
+
+    def _clock(self, log: Log, near: float) -> LogClock:
+        """A clock that has learnt nothing yet."""
+        clocks = Clocks(self._zone, machine=self._machine_zone, near=near)
+        return LogClock(clocks, log.host, lambda host: bool(self._zone(host)))
 
     def _zone(self, host: str) -> str:
         """The configured zone of a host."""

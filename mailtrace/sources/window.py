@@ -50,6 +50,17 @@ class LogClock:
         """Whether every kind of stamp in the sample is sure."""
         return all(zone is Zone.UTC or self._clocks.clock(host, zone).proved_by for host, zone in self._offsets)
 
+    def latest_proved(self, sample: Iterable[LogEntry]) -> float | None:
+        """The latest moment in a sample that is sure, None if nothing is."""
+        return max(
+            (
+                self._clocks.utc(entry.host, entry.zone, entry.time)
+                for entry in sample
+                if entry.zone is Zone.UTC or self._clocks.clock(entry.host, entry.zone).proved_by
+            ),
+            default=None,
+        )
+
     def utc(self, stamp: Stamp, host: str = "") -> tuple[float, float]:
         """The earliest and the latest moment that a stamp can mean (of one host, or of any in the log)."""
         if stamp.zone is Zone.UTC:
