@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,7 +47,8 @@ def run_tests(c: Context, args: str = "") -> None:
 def picture(c: Context) -> None:
     """Write the README's picture anew, from what the demo shows."""
     program = [str(Path(PYTHON).with_name("mailtrace")), "play", "jobs/demo.yaml", "--utc"]
-    shown = subprocess.run(program, cwd=HERE, check=True, stdout=subprocess.PIPE, text=True).stdout
+    surroundings = {**os.environ, "COLUMNS": "80", "TZ": "UTC"}
+    shown = subprocess.run(program, cwd=HERE, env=surroundings, check=True, stdout=subprocess.PIPE, text=True).stdout
     readme = HERE / "README.md"
     head, mark, rest = readme.read_text(encoding="utf-8").partition("<!-- demo -->\n```text\n")
     readme.write_text(f"{head}{mark}{shown}```{rest.partition('```')[2]}", encoding="utf-8")

@@ -85,9 +85,11 @@ def test_a_link_leads_somewhere(target: str) -> None:
     assert (ROOT / target).exists()
 
 
-def test_the_picture_of_the_demo_is_what_the_demo_shows() -> None:
+def test_the_picture_of_the_demo_is_what_the_demo_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     found = re.search(r"<!-- demo -->\n```text\n(.*?)```", README, flags=re.DOTALL)
     assert found
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TZ", "UTC")
     done = printed("play", "jobs/demo.yaml", "--utc")
     assert (done.returncode, done.stderr) == (0, "")
     assert found.group(1) == done.stdout, "invoke picture writes it anew"

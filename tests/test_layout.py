@@ -50,6 +50,9 @@ ABOUT_THE_WHOLE = {
 }
 """Tests of no single module."""
 
+VOCABULARIES = {"sources", "parsers", "exporters"}
+"""Packages whose every module is a word of the job file, with a test of its own."""
+
 NO_NAME = {"base", "common", "core", "helper", "helpers", "main", "manager", "misc", "tools", "util", "utils"}
 """A module is a noun of mail or of this program; these are none."""
 
@@ -77,15 +80,19 @@ def strangers(names: Iterable[str]) -> set[str]:
     return {name.partition("/")[0] for name in names} - TOP
 
 
-def test_of(module: str) -> str:
-    """The test file of a module, both as paths within `mailtrace` and `tests`; a package's is called after it."""
+def files_for(module: str) -> list[str]:
+    """The test files that a module may have, best first, all as paths within `mailtrace` and `tests`.
+
+    A package is tested under its name, a vocabulary's registry beside its words. The parts of a package that is no
+    vocabulary may be tested through its face.
+    """
     path = Path(module)
+    package = path.parent.name
+    whole = str(path.parent.parent / f"test_{package}.py")
     if path.name == "__init__.py":
-        return str(path.parent.parent / f"test_{path.parent.name}.py")
-    return str(path.parent / f"test_{path.name}")
-
-
-test_of.__test__ = False  # type: ignore[attr-defined]  # a name, not a test
+        return [whole, str(path.parent / "test_registry.py")]
+    own = str(path.parent / f"test_{path.name}")
+    return [own] if package in {"", *VOCABULARIES} else [own, whole]
 
 
 def modules() -> list[str]:
@@ -110,16 +117,15 @@ def test_a_stranger_at_the_top_is_seen() -> None:
 
 def test_every_module_has_its_test_file() -> None:
     assert [
-        f"mailtrace/{module}: where is tests/{test_of(module)}?"
+        f"mailtrace/{module}: where is tests/{files_for(module)[0]}?"
         for module in modules()
-        if module not in WITHOUT_TEST and not (ROOT / "tests" / test_of(module)).exists()
+        if module not in WITHOUT_TEST and not any((ROOT / "tests" / test).exists() for test in files_for(module))
     ] == []
 
 
 def test_every_test_file_has_its_module() -> None:
     tests = ROOT / "tests"
-    wanted = {test_of(module) for module in modules()}
-    wanted |= {test_of(str(path.relative_to(ROOT / "mailtrace"))) for path in (ROOT / "mailtrace").rglob("__init__.py")}
+    wanted = {test for module in modules() for test in files_for(module)}
     found = {str(path.relative_to(tests)) for path in tests.rglob("test_*.py")}
     alone = {name for name in found - wanted - ABOUT_THE_WHOLE if not name.startswith(("lab/", "bench/", "typing/"))}
     assert alone == set()
