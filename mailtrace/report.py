@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -45,11 +46,17 @@ def rfc3339(time: float | None) -> str | None:
     if time is None:
         return None
     try:
-        at = _EPOCH + timedelta(microseconds=round(time * 1_000_000))
+        seconds, rest = divmod(round(time * 1_000_000), 1_000_000)
+        text = _second(seconds)
     except (OverflowError, ValueError):
         return None
-    text = f"{at.year:04}-{at:%m-%dT%H:%M:%S}"
-    return f"{text}.{at.microsecond:06}".rstrip("0") + "Z" if at.microsecond else text + "Z"
+    return f"{text}.{rest:06}".rstrip("0") + "Z" if rest else text + "Z"
+
+
+@lru_cache(maxsize=4096)  # the lines of a mail share their seconds
+def _second(seconds: int) -> str:
+    at = _EPOCH + timedelta(seconds=seconds)
+    return f"{at.year:04}-{at:%m-%dT%H:%M:%S}"
 
 
 def visible(text: str) -> str:
@@ -128,8 +135,11 @@ class Exporter(Protocol):
         """Write the report to a text stream (binary for exporters with `binary = True`)."""
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def _text(value: object) -> str:
-    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False))
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", _encode(value))
 
 
 def _lines(items: list[Any], indent: str) -> str:
