@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,20 @@ def run_tests(c: Context, args: str = "") -> None:
         c.run(f"{PYTHON} -m pytest {args}", echo=True, pty=sys.stdout.isatty())
 
 
+@task(help={"args": "what the benchmark gets, as in --args '--lines 1000000'"})
+def bench(c: Context, args: str = "") -> None:
+    """Measure speed and memory on generated logs, beside grep on the same logs."""
+    with c.cd(HERE):
+        c.run(f"{PYTHON} -m tests.bench {args}", echo=True, pty=sys.stdout.isatty())
+
+
+@task(help={"out": "folder for the logs, hosts.json and truth.jsonl", "seed": "another seed, other mails"})
+def lab(c: Context, out: str, seed: int = 1) -> None:
+    """Send mail through real servers in network namespaces; keep their logs and the truth (as root)."""
+    with c.cd(HERE):
+        c.run(f"{PYTHON} -m tests.lab run --seed {seed} {shlex.quote(str(Path(out).absolute()))}", echo=True)
+
+
 @task
 def picture(c: Context) -> None:
     """Write the README's picture anew, from what the demo shows."""
@@ -54,6 +69,6 @@ def picture(c: Context) -> None:
     readme.write_text(f"{head}{mark}{shown}```{rest.partition('```')[2]}", encoding="utf-8")
 
 
-ns = Collection(check, fmt, run_tests, picture)
+ns = Collection(check, fmt, run_tests, bench, lab, picture)
 for command in cli.namespace.tasks.values():
     ns.add_task(command)
