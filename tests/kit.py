@@ -8,10 +8,15 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from hypothesis import strategies as st
+
 from mailtrace.model import (
     Certainty,
+    ClockNote,
+    Coverage,
     Delivery,
     Evidence,
+    Expectation,
     Hop,
     Link,
     LinkKind,
@@ -19,6 +24,7 @@ from mailtrace.model import (
     Peer,
     Recipient,
     Step,
+    Warning_,
 )
 from mailtrace.report import Report
 
@@ -111,3 +117,76 @@ def mail(hops: list[Hop], rows: list[Recipient], links: list[Link] | None = None
 def report(*mails: Mail, **more: Any) -> Report:
     """A trace that found these mails."""
     return Report(name=more.pop("name", "a test"), kind=more.pop("kind", "trace"), mails=list(mails), **more)
+
+
+WORDS = st.text(max_size=12)
+TIMES = st.one_of(st.floats(T0, T0 + 1e6), st.sampled_from([0.0, T0, -1.0, 1e12, 1e300]))
+PEERS = st.builds(Peer, WORDS, WORDS, st.one_of(st.none(), st.integers(0, 65535)))
+STATUSES = ("sent", "deferred", "bounced", "expired", "rejected", "discarded", "held")
+OUTCOMES = (*STATUSES[1:], "delivered", "relayed", "quarantined", "in_transit", "unknown")
+DELAYS = st.one_of(st.none(), st.tuples(*[st.floats(0, 1e6)] * 4))
+DELIVERIES = st.builds(
+    Delivery, WORDS, WORDS, st.sampled_from(STATUSES), PEERS, WORDS, WORDS, WORDS, st.none() | st.floats(0, 1e6), DELAYS,
+    WORDS, TIMES, WORDS, WORDS, st.booleans(),
+)  # fmt: skip
+
+
+@st.composite
+def any_mail(draw: st.DrawFn) -> Mail:
+    """A mail of hostile text in which anything may be linked to anything, also to hops that are not there."""
+    ids = [str(i) for i in range(draw(st.integers(0, 4)))]
+    hops = [
+        Hop(id_, draw(WORDS), draw(WORDS), draw(WORDS), "postfix", draw(TIMES), draw(TIMES), draw(PEERS),
+            user=draw(WORDS), deliveries=draw(st.lists(DELIVERIES, max_size=3)))
+        for id_ in ids
+    ]  # fmt: skip
+    end = st.sampled_from([*ids, "gone"])
+    evidence = st.lists(st.builds(Evidence, WORDS, WORDS), max_size=2).map(tuple)
+    links = st.builds(Link, end, end, st.sampled_from(LinkKind), st.sampled_from(Certainty), evidence, st.tuples(WORDS))
+    steps = st.lists(st.builds(Step, WORDS, WORDS, end), max_size=3).map(tuple)
+    seconds = st.one_of(st.none(), st.floats(-1, 1e9))
+    rows = st.builds(
+        Recipient,
+        WORDS,
+        WORDS,
+        st.sampled_from(OUTCOMES),
+        steps,
+        seconds,
+        WORDS,
+        st.integers(0, 99),
+        st.sampled_from(Certainty),
+    )
+    size = st.one_of(st.none(), st.integers(0, 10**12))
+    return Mail(
+        draw(WORDS), draw(WORDS), draw(st.one_of(st.none(), WORDS)), draw(size), draw(st.one_of(st.none(), WORDS)),
+        hops, draw(st.lists(links, max_size=4)), draw(st.lists(rows, max_size=6)), draw(TIMES), draw(TIMES),
+    )  # fmt: skip
+
+
+@st.composite
+def any_report(draw: st.DrawFn) -> Report:
+    """A report of such mails, one or many, with everything around them."""
+    mails = draw(st.lists(any_mail(), max_size=3))
+    host = st.builds(
+        Coverage,
+        WORDS,
+        st.sampled_from(["files", "opensearch"]),
+        st.tuples(WORDS),
+        TIMES,
+        TIMES,
+        st.integers(0, 9),
+        problem=WORDS,
+    )
+    offset = st.one_of(st.none(), st.floats(-86400, 86400))
+    return Report(
+        draw(WORDS),
+        draw(WORDS),
+        draw(st.one_of(st.none(), TIMES)),
+        draw(st.one_of(st.none(), TIMES)),
+        mails * draw(st.sampled_from([1, 1, 5])),
+        draw(st.lists(host, max_size=3)),
+        draw(st.lists(st.builds(ClockNote, WORDS, offset, WORDS, st.floats(-1e6, 1e6), WORDS), max_size=3)),
+        draw(st.lists(st.builds(Warning_, WORDS, WORDS, WORDS), max_size=3)),
+        draw(st.lists(st.builds(Expectation, WORDS, st.booleans(), WORDS), max_size=3)),
+        partial=draw(st.booleans()),
+    )

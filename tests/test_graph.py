@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pydot
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from kit import delivery, hop, link, mail, report, row
+from kit import any_report, delivery, hop, link, mail, report, row
 
 from mailtrace.graph import MailGraph
 from mailtrace.model import Coverage
+from mailtrace.report import Report
 
 SEED = """\
 digraph {
@@ -115,6 +116,13 @@ def test_any_names_make_a_valid_graph(hops: list[tuple[str, str, str]]) -> None:
     for one, other, queue_id in hops:
         graph.add_hop(one, other, queue_id)
     assert len(parsed(str(graph)).get_edges()) == len(hops)
+
+
+@settings(deadline=None)
+@given(any_report())
+def test_any_report_makes_a_valid_graph(made: Report) -> None:
+    graph = MailGraph.of(made)
+    assert len(parsed(str(graph)).get_edges()) == len(graph.edges)
 
 
 def test_of_nothing_is_an_empty_valid_graph() -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
 from jsonschema import Draft202012Validator
-from kit import T0, delivery, hop, link, mail, report, row
+from kit import T0, any_report, delivery, hop, link, mail, report, row
 
 from mailtrace.model import ClockNote, Coverage, Expectation, LogEntry, Note, Warning_, Zone
 from mailtrace.report import Report, rfc3339
@@ -96,6 +97,13 @@ def test_the_text_says_what_the_dict_says(made: Report, entries: bool) -> None:
     assert json.loads(text) == made.to_dict(entries=entries)
     assert list(json.loads(text)) == list(made.to_dict())
     assert text.endswith("}\n")
+
+
+@given(any_report())
+def test_any_report_validates_and_its_text_says_the_same(made: Report) -> None:
+    Draft202012Validator(schema("report")).validate(made.to_dict())
+    assert json.loads(made.to_json()) == made.to_dict()
+    made.to_json().encode("utf-8")
 
 
 def test_the_form_is_the_documented_one() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kit import T0, delivery, hop, link, mail, report, row
+from kit import T0, any_report, delivery, hop, link, mail, report, row
 
 from mailtrace.exporters.terminal import columns
 from mailtrace.exporters.timeline import Timeline, duration, size_of
@@ -488,6 +488,14 @@ def test_hostile_text_cannot_reach_the_terminal() -> None:
 )
 def test_no_line_is_wider_than_the_terminal(width: int, made: Report) -> None:
     assert max(columns(line) for line in told(made, width=width).splitlines()) <= width
+
+
+@settings(deadline=None)
+@given(any_report(), st.integers(32, 160), st.booleans())
+def test_any_report_can_be_told(made: Report, width: int, every: bool) -> None:
+    text = told(made, width=width, all=every)
+    assert all(line.isprintable() and columns(line) <= width for line in text.split("\n"))
+    assert text.endswith("\n")
 
 
 def test_colour_adds_nothing_but_colour() -> None:
