@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from mailtrace.load.question import Around, read_job
 from mailtrace.load.tree import MOST_BYTES, Node, from_python, from_yaml, name_paths, to_yaml
 from mailtrace.load.variables import Broken, Variables, literal
 from mailtrace.problem import Problem
+from mailtrace.secret import Redactor, Secret
 
 __all__ = [
     "PRECEDENCE",
@@ -51,6 +53,7 @@ PRECEDENCE = {"default": 0, "config": 1, "environment": 2, "job": 3, "command li
 DEFAULT_EXPORT = {"trace": "timeline", "graph": "dot", "tracing": "otlp"}
 ENTRY_POINTS = {"source": "mailtrace.sources", "parse": "mailtrace.parsers", "export": "mailtrace.exporters"}
 
+_SECRET_KEY = re.compile(r"\b(?:password|passphrase|sudo_pass|authorization)\b", re.IGNORECASE)
 _JOB_KEYS = frozenset({"version", "kind", "vars", "find", "source", "parse", "walk", "export", "expect"})
 _CONFIG_KEYS = frozenset({"method", "ssh_config", "opensearch_config", "files_config", "clusters", "domain", "hosts"})
 
@@ -167,7 +170,7 @@ def _open(source: Any, origin: str) -> tuple[Node | None, list[Problem]]:
     tree, problems, stopped = from_yaml(data, str(source), origin=origin)
     if tree is not None and stopped:
         _cut(tree, stopped)
-    return tree, problems
+    return tree, _hidden(problems, [])
 
 
 def _cut(tree: Node, line: int) -> None:
@@ -193,6 +196,8 @@ def _mapping(tree: Node, what: str, problems: list[Problem]) -> bool:
     """Whether a document is a mapping; a problem where it is not."""
     if isinstance(tree.value, dict):
         return True
+    if problems:  # it could not be read to its end
+        return False
     kind = "a list" if isinstance(tree.value, list) else "empty" if tree.value is None else "a single value"
     problems.append(tree.problem(f"a {what} is a mapping of keys to values; this is {kind}"))
     return False
@@ -214,8 +219,10 @@ def _config(source: Any, problems: list[Problem], overrides: list[Override], giv
         base = Path.cwd() / path.parent
     if not _mapping(tree, "config", problems):
         return None
+    secrets = _secret_texts(tree, "config")
     problems += Variables(given, {}, os.environ, own=False).fill(tree)
     read = _read_config(tree, problems, overrides, base, path)
+    problems[before:] = _hidden(problems[before:], secrets)
     return read if len(problems) == before else None
 
 
@@ -294,6 +301,7 @@ def _job(
     name_paths(tree)
     rules = _job_rules()
     variables = _variables(tree, given)
+    secrets = _secret_texts(tree, "job")
     if is_file:
         problems += _literal_secrets(tree, rules, variables)
     problems += variables.fill(tree)
@@ -315,6 +323,7 @@ def _job(
     )
     loaded = read_job(tree, values, around)
     problems += values.problems
+    problems[:] = _hidden(problems, secrets)
     return loaded
 
 
@@ -429,13 +438,36 @@ def _literal_secrets(tree: Node, rules: Schema, variables: Variables) -> list[Pr
             key = " ".join(re.findall(r"\w+", node.path)[-2:])
             hint = f"write ${{env:{names.get(key, 'NAME')}}}"
             problem = node.problem("a secret does not belong into a job", hint)
-            problems.append(_without_excerpt(problem))
+            problems.append(replace(problem, excerpt=""))
     return problems
 
 
-def _without_excerpt(problem: Problem) -> Problem:
-    """The line would show the secret."""
-    return Problem(problem.message, problem.file, problem.line, problem.col, problem.path, hint=problem.hint)
+def _secret_texts(tree: Node, name: str) -> list[str]:
+    """Every text that stands where the schema wants a secret, also of a wrong type."""
+    rules = schema(name)
+    nodes = list(_secret_nodes(tree, rules, rules))
+    config = tree.get("config")
+    texts = _secret_texts(config, "config") if name == "job" and config is not None else []
+    scalars = (each for node in nodes for each in node.walk() if not isinstance(each.value, (dict, list)))
+    return texts + [each.raw or str(each.value) for each in scalars if each.value not in (None, "")]
+
+
+def _hidden(problems: list[Problem], secrets: list[str]) -> list[Problem]:
+    """Problems that show no secret: neither in their words nor in a line that holds one."""
+    redactor = Redactor(map(Secret, secrets))
+    return [
+        replace(
+            problem,
+            message=redactor.redact(problem.message),
+            excerpt="" if _holds_secret(problem.excerpt, secrets) else problem.excerpt,
+        )
+        for problem in problems
+    ]
+
+
+def _holds_secret(line: str, secrets: list[str]) -> bool:
+    """Whether a line has a secret in it, or a key of one: in a file that cannot be read it may be cut."""
+    return bool(_SECRET_KEY.search(line)) or any(secret in line for secret in secrets)
 
 
 def _secret_nodes(node: Node, rules: Schema, root: Schema) -> Iterable[Node]:

@@ -286,8 +286,10 @@ class _Composer:
         except _Stop as stop:
             stopped = stop.problem.line or 1
             self.problems.append(stop.problem)
+        told = len(self.problems)
         while self.stack:
             self.close()
+        del self.problems[told:]  # about halves of what was meant
         if self.root is None and not self.problems:
             self.problems.append(Problem("the file is empty", self.file))
         if self.root is not None:
@@ -468,7 +470,7 @@ def to_yaml(document: Mapping[str, Any]) -> str:
             return True
 
     def quoted(writer: Any, text: str) -> Any:
-        style = None if isinstance(scalar(text), str) else "'"
+        style = "'" if not isinstance(scalar(text), str) else None if text.isprintable() else '"'
         return writer.represent_scalar(_CORE + "str", text, style=style)
 
     Writer.add_representer(str, quoted)

@@ -130,4 +130,5 @@ class Variables:
         if value is None:
             hint = f"set it, or write ${{env:{asked['name']}:-default}}"
             raise Broken(f"the environment has no {asked['name']}", hint)
-        return Text(value, literal=False)
+        # A default counts as written down also while the environment has the value.
+        return Text(value, literal=bool(asked["default"]))
