@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mailtrace.model import Coverage, HostLogs, LogQuery, Parser, Stamp
-from mailtrace.sources.division import Division
+from mailtrace.sources.division import Division, owner
 from mailtrace.sources.logfile import BLOCK, LogFile, Note, Unreadable, open_log, opened
 from mailtrace.sources.rotation import expand, siblings
+from mailtrace.sources.presence import Span
 from mailtrace.sources.spool import Kept, Spool
 from mailtrace.sources.window import LogClock
 
@@ -23,7 +24,7 @@ SOURCE = "files"
 
 
 class Name(NamedTuple):
-    """One configured entry of `log_files`, and the hosts it is configured for."""
+    """One configured entry of `log_files`, and the hosts it is configured for ("": those its lines name)."""
 
     pattern: str
     hosts: tuple[str, ...]
@@ -35,7 +36,7 @@ class Log:
 
     path: Path
     pattern: str
-    hosts: list[str]
+    hosts: list[str]  # for which it is named; "" among them: for those that its lines name
     parser: Parser
     division: Division | None = None
     clock: LogClock | None = None
@@ -55,12 +56,12 @@ class Log:
     found: dict[str, set[int]] = field(default_factory=dict)  # by host, the positions of lines that answered
     counted: dict[str, int] = field(default_factory=dict)  # by host, the entries of a read of every line
     unparsed: int = 0
-    spans: dict[str, tuple[Stamp, Stamp]] | None = None  # of a loghost's file: when each host is first and last met
+    spans: dict[str, Span | None] = field(default_factory=dict)  # of a loghost's file: when each host is met in it
 
     @property
     def host(self) -> str:
-        """Whose log it is; of several, the first that was named."""
-        return self.hosts[0]
+        """Whose log it is; of several, the first that was named; of none, what its place tells."""
+        return next(filter(None, self.hosts), "") or owner(self.path)
 
     @property
     def whose(self) -> str | Callable[[str], str]:
@@ -75,7 +76,7 @@ class Catalog:
         self,
         logs: Sequence[HostLogs],
         make_log: Callable[[Path, Name], Log],
-        divide: Callable[[Iterable[str]], Division],
+        divide: Callable[[Iterable[str], str], Division],
         base: Path,
     ) -> None:
         """`make_log` makes what is known of a log that was not known before."""
@@ -196,15 +197,15 @@ class Catalog:
             log = self._logs[key] = self._make_log(path, name)
         more = [host for host in name.hosts if host not in log.hosts]
         log.hosts += more
-        if len(log.hosts) > 1 and (log.division is None or more):
-            log.division = self._divide(log.hosts)
+        if log.hosts != [log.host] and (log.division is None or more):
+            log.division = self._divide(filter(None, log.hosts), log.host)
             log.clock = None
         return log
 
     def _concerns(self, hosts: Iterable[str], query: LogQuery) -> bool:
         """Whether a log named for some hosts may answer; a loghost's may hold hosts that nobody named."""
         named = set(hosts)
-        if not query.hosts or not named.isdisjoint(query.hosts):
+        if not query.hosts or "" in named or not named.isdisjoint(query.hosts):
             return True
         return len(named) > 1 and not self._hosts.issuperset(query.hosts)
 

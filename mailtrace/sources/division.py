@@ -1,18 +1,21 @@
-"""Whose line it is, in a file that holds the lines of many hosts."""
+"""Whose line it is, in a file that holds the lines of many hosts, or of one that nobody named."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
+from pathlib import Path
 
 from mailtrace.model import Fleet
 
 
 class Division:
-    """Maps the name in a line to a host, for a file named for several hosts."""
+    """Maps the name in a line to a host, for a file named for several hosts or for none."""
 
-    def __init__(self, hosts: Iterable[str], fleet: Fleet) -> None:
-        """`hosts` are those for which the file is named."""
+    def __init__(self, hosts: Iterable[str], fleet: Fleet, nobody: str) -> None:
+        """`hosts` are those for which the file is named; `nobody` is the host of lines without a name."""
         self._hosts = tuple(hosts)
+        self._nobody = nobody
         self._fleet = fleet
         self._known: dict[str, str] = {}
         self.nameless = False
@@ -31,11 +34,11 @@ class Division:
     def _find(self, name: str) -> str:
         """The inventory's host, or the only one with that first label, or the name as a host of its own.
 
-        A line without a name is the first host's: nothing tells whose it is, and `nameless` remembers that.
+        Nothing tells whose a line without a name is; `nameless` remembers that there was one.
         """
         if not name:
             self.nameless = True
-            return self._hosts[0]
+            return self._nobody
         if found := self._fleet.find(name):
             return found
         for hosts in (self._hosts, tuple(self._fleet.names)):
@@ -49,3 +52,15 @@ def same_label(host: str, name: str) -> bool:
     """Whether a host and a name can be the same by their first label: one of them has no more than that."""
     one, two = host.casefold().rstrip("."), name.casefold().rstrip(".")
     return one == two or (one.partition(".")[0] == two.partition(".")[0] and not ("." in one and "." in two))
+
+
+def owner(path: Path) -> str:
+    """The host of a log that names none, neither in the configuration nor in its lines (Exim's own, for one).
+
+    Where logs of several hosts were gathered, each has a folder; what is below /var/log, or comes through a pipe, is
+    this machine's.
+    """
+    folder = path.absolute().parent
+    if path.name == str(path) or folder.is_relative_to("/var/log") or not folder.name:
+        return socket.gethostname()
+    return folder.name

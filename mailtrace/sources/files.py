@@ -21,7 +21,7 @@ from mailtrace.sources import journal
 from mailtrace.sources.catalog import JOURNAL, SOURCE, STDIN, Catalog, Log, Name
 from mailtrace.sources.division import Division
 from mailtrace.sources.logfile import BLOCK, BUFFER, Block, LogFile
-from mailtrace.sources.presence import spans
+from mailtrace.sources.presence import Span, spans
 from mailtrace.sources.search import Data, Literals
 from mailtrace.sources.window import LATE, SLACK, LogClock, bounds, first_stamp, last_stamp, samples
 
@@ -55,14 +55,14 @@ class FilesSource:
 
         `progress` is called with the bytes read and the bytes to read, of the query that runs.
         """
-        self.hosts = tuple(dict.fromkeys(log.host for log in logs))
+        self.hosts = tuple(dict.fromkeys(log.host for log in logs if log.host))
         self.progress = progress
         self._settings = {log.host: log for log in reversed(logs)}
         self._make_parser = make_parser
         self._fleet = fleet
         self._now = now
         self._machine_zone = machine_zone
-        self._catalog = Catalog(logs, self._new_log, lambda hosts: Division(hosts, fleet), base)
+        self._catalog = Catalog(logs, self._new_log, lambda hosts, nobody: Division(hosts, fleet, nobody), base)
 
     # -------------------------------------------------------------------------------------- the protocol
 
@@ -86,7 +86,7 @@ class FilesSource:
             for host, span in self._spans(log).items():
                 _add(items.setdefault((host, log.pattern), Coverage(host, SOURCE)), host, log, span)
         for log in read:
-            if log.division is not None and log.division.nameless:
+            if log.division is not None and log.division.nameless and len(log.hosts) > 1:
                 text = (
                     f"{log.path}: lines without a host's name in a log named for several hosts; taken as {log.host}'s"
                 )
@@ -98,7 +98,7 @@ class FilesSource:
         """What would be read, without opening anything."""
         out = []
         for name in self._catalog.asked(query):
-            hosts = ", ".join(name.hosts)
+            hosts = ", ".join(host or "every host in it" for host in name.hosts)
             if name.pattern == JOURNAL:
                 out.append(f"{hosts}: {journal.shown(*_wider(query))}")
             elif name.pattern == STDIN:
@@ -156,7 +156,8 @@ class FilesSource:
             log.first = first_stamp(log.head, log.parser)
             tail = file.read(max(0, file.size - _HEAD), _HEAD) if file.plain else log.head
             log.last, log.ended = last_stamp(tail, log.parser) or log.first, file.plain
-            log.clock = log.spans = None
+            log.clock = None
+            log.spans.clear()
         near = self._near(log, query)
         if log.clock is None or (log.near != near and not log.clock.proved()):
             self._learn_clock(log, file, near)
@@ -350,14 +351,15 @@ class FilesSource:
         """The hosts that a log tells of, and from when to when."""
         if log.division is None:
             return {log.host: (log.first, log.last)}
-        hosts = sorted({*log.hosts, *log.found, *log.counted, *(log.clock.hosts if log.clock else ())})
-        if log.spans is None:
-            log.spans = self._search_spans(log, log.division, hosts)
-        if log.spans is None:  # a compressed log that was not read to its end
+        hosts = sorted({*filter(None, log.hosts), *log.found, *log.counted, *(log.clock.hosts if log.clock else ())})
+        new = [host for host in hosts if host not in log.spans]
+        found = self._search_spans(log, log.division, new) if new else {}
+        if found is None:  # a compressed log that was not read to its end
             return dict.fromkeys(hosts, (log.first, log.last))
-        return {host: log.spans.get(host, (None, None)) for host in hosts}
+        log.spans.update({host: found.get(host) for host in new})
+        return {host: log.spans[host] or (None, None) for host in hosts}
 
-    def _search_spans(self, log: Log, division: Division, hosts: list[str]) -> dict[str, tuple[Stamp, Stamp]] | None:
+    def _search_spans(self, log: Log, division: Division, hosts: list[str]) -> dict[str, Span] | None:
         """Look for the first and last line of each host; None where that would mean to unpack a log again."""
         if log.kept is not None and log.kept.complete:
             with self._catalog.open_kept(log) as kept:

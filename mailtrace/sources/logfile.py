@@ -23,7 +23,8 @@ CELL = 1 << 16
 LONGEST_LINE = 1 << 20
 """Of a longer line only so much is read."""
 _STEP = 1 << 14
-_AHEAD = 8
+_AHEAD = 4
+_PIECE = 1 << 20
 _SMALL_STEP = 64
 _TAIL = 4096
 BUFFER = BLOCK + 1 + _TAIL
@@ -359,10 +360,12 @@ def _unpacked(
     """The text of all members in pieces."""
     magic = next(magic for magic, kind in MAGIC.items() if kind == log.kind)
     decoder, errors = _decoder(log.kind)
+    bounded = hasattr(decoder, "needs_input")  # it can be told how much to unpack at a time
     offset = 0
     while raw := log.read(offset, step):
         offset += len(raw)
-        while raw:
+        more = False
+        while raw or more:
             if decoder.eof:
                 raw = raw.lstrip(b"\0")  # padding between members
                 if not raw:
@@ -376,10 +379,11 @@ def _unpacked(
                     return
                 decoder, _ = _decoder(log.kind)
             try:
-                piece = decoder.decompress(raw)
+                piece = decoder.decompress(raw, _PIECE) if bounded else decoder.decompress(raw)
             except errors as error:
                 raise _CorruptError(str(error)) from None
             raw = decoder.unused_data if decoder.eof else b""
+            more = bounded and not decoder.eof and not decoder.needs_input
             if piece:
                 yield piece
         done(min(step, log.size - offset + step))
@@ -411,7 +415,11 @@ def _blocks(log: LogFile, pieces: Iterator[bytes]) -> Iterator[Block]:
                     yield Block(base, text, 0, begin + LONGEST_LINE)
                     base, text, skipping = base + len(text), b"", True
                 break
-            yield Block(base, text, 0, end)
+            if end - border > LONGEST_LINE and (begin := text.rfind(b"\n", 0, border - 1) + 1) + LONGEST_LINE < end:
+                log.cut(base + begin)
+                yield Block(base, text, 0, begin + LONGEST_LINE)
+            else:
+                yield Block(base, text, 0, end)
             base, text = base + end, text[end:]
     if text:
         yield Block(base, text, 0, len(text))

@@ -156,8 +156,10 @@ class Literals:
         self._in_json = in_json
         self._all_of = [spell(text) for text in dict.fromkeys(query.all_of) if text]
         self._any_of = [] if "" in query.any_of else [spell(text) for text in dict.fromkeys(query.any_of)]
+        # No line holds a newline, but a place where one is found may: it has to be looked at again.
+        newline = any("\n" in text for text in (*query.all_of, *query.any_of))
         self._search: Search | None = None
-        self._verify = in_json or len(self._all_of) + bool(self._any_of) > 1
+        self._verify = in_json or newline or len(self._all_of) + bool(self._any_of) > 1
 
     def __bool__(self) -> bool:
         return bool(self._all_of or self._any_of)
