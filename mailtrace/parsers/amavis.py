@@ -6,7 +6,7 @@ import re
 
 from mailtrace.ids import POSTFIX, is_postfix
 from mailtrace.model import Filtered
-from mailtrace.parsers.grammar import UNPARSED, Made
+from mailtrace.parsers.grammar import UNPARSED, Made, unglued
 
 _ADDRESS = r"<((?:[^<>\"]|\"(?:[^\"\\]|\\.)*\")*)>"
 _SUMMARY = re.compile(
@@ -26,7 +26,7 @@ def read(service: str, text: str) -> Made | None:
     """The first queue ID and event of a line; None for one that sums nothing up."""
     if " Passed " not in text[:48] and " Blocked " not in text[:48]:
         return None
-    found = _SUMMARY.fullmatch(text)
+    found = _SUMMARY.fullmatch(unglued(text))
     if found is None:
         return UNPARSED if text.startswith("(") else None
     fields: dict[str, str] = {}

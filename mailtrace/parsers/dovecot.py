@@ -6,7 +6,7 @@ import re
 
 from mailtrace.ids import DOVECOT
 from mailtrace.model import Stored
-from mailtrace.parsers.grammar import UNPARSED, Made
+from mailtrace.parsers.grammar import UNPARSED, Made, unglued
 
 _LINE = re.compile(
     rf"(?P<program>lmtp|lda|deliver)\((?P<user>[^()]*)\)(?:<[0-9]*><(?P<session>{DOVECOT})?>|<[0-9]*>)?: "
@@ -30,7 +30,7 @@ def read(service: str, text: str) -> Made | None:
     """The event of a line; None for one that delivers nothing (Dovecot's lines never have a queue ID)."""
     if "msgid=" not in text or not text.startswith(("lmtp(", "lda(", "deliver(")):
         return None
-    found = _LINE.fullmatch(text)
+    found = _LINE.fullmatch(unglued(text))
     if found is None:
         return UNPARSED
     message_id = found["id"]

@@ -10,7 +10,7 @@ import re
 
 from mailtrace.ids import EXIM, is_exim
 from mailtrace.model import NOBODY, Accepted, Action, Attempt, Check, Event, Note, Peer, Removed
-from mailtrace.parsers.grammar import UNPARSED, Made
+from mailtrace.parsers.grammar import UNPARSED, Made, unglued
 
 _ADDRESS = r'(?:[^\s"<>]|"(?:[^"\\]|\\.)*")+'
 _ARRIVED = re.compile(rf"(<=|\(=) (<>|{_ADDRESS})(?: (.*))?", re.DOTALL)
@@ -100,6 +100,7 @@ _NOTES = (
 
 def read(service: str, text: str) -> Made | None:
     """The message's ID and event of a line behind its stamp; None for one that tells of no message."""
+    text = unglued(text)
     queue_id, _, rest = text.partition(" ")
     if queue_id[6:7] == "-" and is_exim(queue_id):
         event = _about(rest)

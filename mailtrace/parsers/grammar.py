@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from mailtrace.model import Event, Note
@@ -14,3 +15,19 @@ UNPARSED: Made = ("", Note("unparsed", ""))
 
 Grammar = Callable[[str, str], "Made | None"]
 """Called with the service of the tag and the text; None for a line that tells of no message."""
+
+_GLUED = re.compile(
+    r"(?:[A-Z][a-z]{2} {1,2}[0-9]{1,2} [0-9]{2}:[0-9]{2}:[0-9]{2}|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2})"
+    r"[^\s\[\]]{0,16} [^\s\[\]]{1,255} [^\s\[\]:]{1,128}\[[0-9]{1,10}\]: "
+)
+
+
+def unglued(text: str) -> str:
+    """The text up to the stamp of another line, where a newline was lost.
+
+    What follows is not read as a line of its own: the text of a line is other people's, and may be made to look so.
+    """
+    if "]: " not in text:
+        return text
+    found = _GLUED.search(text)
+    return text[: found.start()] if found else text

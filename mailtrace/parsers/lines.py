@@ -10,23 +10,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import NamedTuple, cast
+from typing import cast
 
 from mailtrace.model import Check, LogEntry, Note, Stamp, Zone
 from mailtrace.parsers import amavis, dovecot, exim
 from mailtrace.parsers import envelope as env
 from mailtrace.parsers.envelope import Framed, Wrapped
 from mailtrace.parsers.grammar import UNPARSED, Grammar, Made
-from mailtrace.parsers.postfix import DAEMONS, Postfix
+from mailtrace.parsers.postfix import DAEMONS, Discard, Postfix
 
-_entry = cast("Callable[[tuple[object, ...]], LogEntry]", partial(tuple.__new__, LogEntry))
+_new = cast("Callable[[type[LogEntry], tuple[object, ...]], LogEntry]", tuple.__new__)
 
 _MEMO = 8192
-_GLUED = re.compile(
-    r"(?:[A-Z][a-z]{2} {1,2}[0-9]{1,2} [0-9]{2}:[0-9]{2}:[0-9]{2}|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2})"
-    r"\S* [^\s\[\]]{1,255} [^\s\[\]:]{1,128}\[[0-9]{1,10}\]: "
-)
 _NULS = re.compile(r"\0+(?=(?:[0-9]{4} )?[A-Z][a-z]{2} {1,2}[0-9]{1,2} [0-9]{2}:|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:)")
 _REPEATED = re.compile(r"message repeated ([0-9]{1,9}) times: \[ ?(.*?)\]?$", re.DOTALL)
 _LAST_REPEATED = re.compile(r"last message repeated ([0-9]{1,9}) times?")
@@ -39,14 +34,8 @@ _LONGEST_STAMPED = 4096
 """Characters of a line that hold its stamp and its tag, JSON apart."""
 
 
-class Tag(NamedTuple):
-    """Who wrote a line."""
-
-    logged: str
-    instance: str
-    service: str
-    pid: int
-    grammar: Grammar | None
+Tag = tuple[str, str, str, int, "Grammar | None"]
+"""Who wrote a line: the host it names, instance, service, pid, grammar. (Unpacked a million times: no NamedTuple.)"""
 
 
 class LineParser:
@@ -68,11 +57,10 @@ class LineParser:
         self._programs: dict[str, tuple[str, str, Grammar | None]] = {}
         self._tags: dict[str, Tag] = {}
         self._seconds: dict[str, float] = {}
-        # the shape of the last stamp: length, digits of the fraction, text and kind of the zone
-        self._width = 15
-        self._digits = 0
-        self._suffix = ""
-        self._zone = Zone.YEARLESS
+        self._sessions = sessions
+        # The shape of the last stamp: its length, that of the part looked up, where the fraction ends, 10 to the
+        # power of its digits (0: none), the kind of zone. The zone's text is looked up with the tag.
+        self._shape = (15, 15, 15, 0, Zone.YEARLESS)
 
     # --------------------------------------------------------------------------------------- the protocol
 
@@ -85,46 +73,35 @@ class LineParser:
         if lines and not lines[-1]:
             lines.pop()
         nuls = "\0" in text
+        idle = _IDLE if not self._sessions else frozenset()
         keep = self._keep_raw
         named = host if isinstance(host, str) else None
         names: dict[str, str] = {}
         entries: list[LogEntry] = []
         add = entries.append
         seconds, tags = self._seconds.get, self._tags.get
-        width, digits, suffix, zone = self._width, self._digits, self._suffix, self._zone
-        start = 19 if suffix or digits or width == 19 else 15
-        scale = 10**digits
-        unparsed = UNPARSED
+        width, start, cut, scale, zone = self._shape
+        new, entry_type, unparsed = _new, LogEntry, UNPARSED
         seq -= 1
         for line in lines:
             seq += 1
             head, _, rest = line.partition("]: ")
-            tag = tags(head[width:])
-            time = seconds(line[:start])
-            if tag is None or time is None or (nuls and "\0" in line):
-                found = self._slow(line, seq, host)
-                if found:
-                    entries.extend(found)
-                width, digits, suffix, zone = self._width, self._digits, self._suffix, self._zone
-                start = 19 if width != 15 else 15
-                scale = 10**digits
+            if rest[:8] in idle:
                 continue
-            if digits:
-                fraction = line[20 : 20 + digits]
-                if line[19] != "." or line[20 + digits : width] != suffix or not fraction.isdecimal():
-                    found = self._slow(line, seq, host)
-                    if found:
-                        entries.extend(found)
-                    width, digits, suffix, zone = self._width, self._digits, self._suffix, self._zone
-                    start = 19 if width != 15 else 15
-                    scale = 10**digits
-                    continue
-                time += int(fraction) / scale
+            tag = tags(head[cut:])
+            time = seconds(head[:start])
+            try:
+                if tag is None or time is None or (nuls and "\0" in line):
+                    raise ValueError  # noqa: TRY301 - the slow way, as for a fraction that is no number
+                if scale:
+                    time += int(head[20:cut]) / scale
+            except ValueError:
+                entries.extend(self._slow(line, seq, host))
+                width, start, cut, scale, zone = self._shape
+                continue
             logged, instance, service, pid, grammar = tag
             if grammar is None:
                 continue
-            if "]: " in rest:
-                rest = _unglued(rest)
             made = grammar(service, rest)
             if made is None:
                 continue
@@ -139,12 +116,13 @@ class LineParser:
             else:
                 name = named
             queue_id, event = made
+            raw = line if keep else ""
             add(
-                _entry(
-                    (name, time, zone, seq, logged, instance, service, pid, queue_id, event, line if keep else "",
-                     line[:width])
+                new(
+                    entry_type,
+                    (name, time, zone, seq, logged, instance, service, pid, queue_id, event, raw, head[:width]),
                 )
-            )  # fmt: skip
+            )
         return entries
 
     def stamp(self, line: bytes) -> Stamp | None:
@@ -187,15 +165,14 @@ class LineParser:
         if grammar is None:
             return None
         text = framed.text
-        if "]: " in text:
-            text = _unglued(text)
         made = grammar(service, text)
         if made is UNPARSED:
             made = self._unknown(service, text, grammar)
         if made is None:
             return None
         name = host if isinstance(host, str) else host(framed.host)
-        return _entry(
+        return _new(
+            LogEntry,
             (name, framed.time, framed.zone, seq, framed.host, instance, service, framed.pid, made[0], made[1],
              line if self._keep_raw else "", framed.raw_time)
         )  # fmt: skip
@@ -251,21 +228,18 @@ class LineParser:
         head, bracket, text = line.partition("]: ")
         if not bracket or text != framed.text or not head.endswith(f"{framed.tag}[{framed.pid}"):
             return
-        shape = _shape(raw, framed.zone)
-        if shape is None:
+        digits = _digits(raw, framed.zone)
+        if digits is None:
             return
-        digits, suffix = shape
-        if (width, digits, suffix, framed.zone) != (self._width, self._digits, self._suffix, self._zone):
-            self._width, self._digits, self._suffix, self._zone = width, digits, suffix, framed.zone
+        start, cut = (19, 20 + digits) if digits else (15, 15)
+        shape = (width, start, cut, 10**digits if digits else 0, framed.zone)
+        if shape != self._shape or len(self._seconds) > _MEMO or len(self._tags) > _MEMO:
+            self._shape = shape
             self._seconds.clear()
-        if len(self._seconds) > _MEMO:
-            self._seconds.clear()
-        if len(self._tags) > _MEMO:
             self._tags.clear()
-        key = raw if width == 15 else raw[:19]
-        self._seconds[key] = float(math.floor(framed.time))  # the fraction is added again
+        self._seconds[raw[:start]] = float(math.floor(framed.time))  # the fraction is added again
         instance, service, grammar = self._program(framed.tag)
-        self._tags[head[width:]] = Tag(framed.host, instance, service, framed.pid, grammar)
+        self._tags[head[cut:]] = (framed.host, instance, service, framed.pid, grammar)
 
     def _unwrapped(self, wrapped: Wrapped) -> Framed | None:
         """The line inside a container's log; pieces of it wait for the rest."""
@@ -286,24 +260,18 @@ class LineParser:
 _LONGEST_PIECES = 1 << 20
 
 
-def _unglued(text: str) -> str:
-    """The text up to the stamp of another line, where a newline was lost."""
-    found = _GLUED.search(text)
-    return text[: found.start()] if found else text
-
-
-def _shape(raw: str, zone: Zone) -> tuple[int, str] | None:
-    """Digits of the fraction and zone text of a stamp that can be looked up; None for others."""
+def _digits(raw: str, zone: Zone) -> int | None:
+    """Digits of the fraction of a stamp that can be looked up, 0 for RFC 3164's; None for other stamps."""
     if len(raw) == 15:
-        return (0, "") if zone is Zone.YEARLESS else None
-    if raw[4:5] != "-" or raw[13:14] != ":":
+        return 0 if zone is Zone.YEARLESS else None
+    if raw[4:5] != "-" or raw[19:20] != ".":
         return None
-    if raw[19:20] == ".":
-        rest = raw[20:]
-        digits = len(rest) - len(rest.lstrip("0123456789"))
-        return (digits, rest[digits:]) if digits else None
-    return None
+    rest = raw[20:]
+    return len(rest) - len(rest.lstrip("0123456789")) or None
 
+
+_IDLE = frozenset(("connect ", "disconne", "CONNECT ", "PASS OLD", "PASS NEW", "Anonymou", "Untruste"))
+"""How the commonest lines begin that concern no message; eight characters."""
 
 _KNOWN_FORMATS = frozenset(
     ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z", "%b %d %H:%M:%S")
@@ -315,8 +283,9 @@ def _program(tag: str, postfix: Postfix) -> tuple[str, str, Grammar | None]:
     """Instance, service and grammar of a tag; no grammar for other programs' lines."""
     instance, slash, service = tag.partition("/")
     if slash and instance and service:
-        if service.rpartition("/")[2] in DAEMONS or instance.startswith("postfix"):
-            return instance, service, postfix
+        daemon = service.rpartition("/")[2]
+        if daemon in DAEMONS or instance.startswith("postfix"):
+            return instance, service, Discard(postfix) if daemon == "discard" else postfix
     elif tag in DAEMONS or tag.startswith("postfix"):
         if tag in DAEMONS and tag != "postfix":
             return "postfix", tag, _bare(postfix)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from mailtrace.ids import POSTFIX, is_postfix
 from mailtrace.model import (
@@ -29,7 +28,7 @@ from mailtrace.model import (
     Removed,
     Session,
 )
-from mailtrace.parsers.grammar import UNPARSED, Made
+from mailtrace.parsers.grammar import UNPARSED, Made, unglued
 
 DAEMONS = frozenset(
     "anvil bounce cleanup defer discard dnsblog error flush lmtp local master nqmgr oqmgr pickup pipe postdrop postfix "
@@ -43,15 +42,15 @@ _MEMO = 65_536
 _REMOVED = Removed()
 
 # a NamedTuple made in C, without the detour through its Python constructor
-_attempt = cast("Callable[[tuple[object, ...]], Attempt]", partial(tuple.__new__, Attempt))
-_queued = cast("Callable[[tuple[object, ...]], Queued]", partial(tuple.__new__, Queued))
+_new = cast("Callable[[type[Any], tuple[object, ...]], Any]", tuple.__new__)
 
 _ADDRESS = r'<((?:[^<>"]|"(?:[^"\\]|\\.)*")*)>'
+# Character classes of one excluded letter are the quickest there are; what they let in is checked afterwards.
 _TO = re.compile(
-    r'to=<([^<>"]*)>, (?:orig_to=<([^<>"]*)>, )?relay=([^,\s]+), (?:conn_use=[0-9]+, )?delay=([0-9.]+), '
-    r"delays=([0-9.]+)/([0-9.]+)/([0-9.]+)/([0-9.]+), dsn=([0-9.]+), status=([\w-]+) \((.*)",
+    r"to=<([^>]*)>, (?:orig_to=<([^>]*)>, )?relay=([^,]+), (?:conn_use=[^,]+, )?delay=([^,]+), "
+    r"delays=([^/]+)/([^/]+)/([^/]+)/([^,]+), dsn=([^,]+), status=([^ ]+) \((.*)",
     re.DOTALL,
-)
+).fullmatch
 _TO_ANY = re.compile(
     rf"to=(?:{_ADDRESS}|<([^<>]*)>|([^,\s<>]+)), (?:orig_to=(?:{_ADDRESS}|([^,\s<>]+)), )?"
     r"relay=([^,\[]+(?:\[[^\]]*\])?(?::[0-9]+)?), (?:conn_use=[0-9]+, )?delay=([0-9.]+)"
@@ -59,9 +58,10 @@ _TO_ANY = re.compile(
     r"status=([\w-]+)(?: \((.*))?",
     re.DOTALL,
 )
-_FROM = re.compile(r'from=<([^<>"]*)>, size=([0-9]+), nrcpt=([0-9]+) \(queue active\)')
+_FROM = re.compile(r"from=<([^>]*)>, size=([0-9]{1,18}), nrcpt=([0-9]{1,9}) \(queue active\)").fullmatch
 _FROM_ANY = re.compile(
-    rf"from=(?:{_ADDRESS}|<([^<>]*)>|([^,\s<>]*)), size=([0-9]+)(?:, nrcpt=([0-9]+))?(?: \(queue active\))?"
+    rf"from=(?:{_ADDRESS}|<([^<>]*)>|([^,\s<>]*)), size=([0-9]{{1,18}})(?:, nrcpt=([0-9]{{1,18}}))?"
+    r"(?: \(queue active\))?,*"
 )
 _EXPIRED = re.compile(rf"from=(?:{_ADDRESS}|<([^<>]*)>|([^,\s<>]*)), status=((?:force-)?expired), returned to sender")
 _PEER = re.compile(r"([^\s\[\]]*)\[([^\]\s]*)\](?::([0-9]{1,5}))?")
@@ -115,7 +115,7 @@ class Postfix:
     def __init__(self, *, sessions: bool = False) -> None:
         self.sessions = sessions
         self._ids: set[str] = set()
-        self._relays: dict[str, Peer] = {}
+        self._relays: dict[str, tuple[Peer, bool]] = {}
         self._clients: dict[str, Accepted] = {}
         self._kinds: dict[str, Callable[[str, str], Event | None]] = {
             "to=": self._to,
@@ -146,7 +146,7 @@ class Postfix:
                 if queue_id == "NOQUEUE":
                     return self._noqueue(service, rest)
                 return self._without_id(service, text)
-            if len(self._ids) > _MEMO:
+            if len(self._ids) > 2048:
                 self._ids.clear()
             self._ids.add(queue_id)
         kind = self._kinds.get(rest[:3])
@@ -160,45 +160,44 @@ class Postfix:
     # ------------------------------------------------------------------------------- with a queue ID
 
     def _to(self, service: str, rest: str) -> Event | None:
-        found = _TO.fullmatch(rest)
+        found = _TO(rest)
         if found is None:
             return self._to_any(service, rest)
-        recipient, original, relay, delay, a, b, c, d, dsn, status, reply = found.groups()
-        to = self._relays.get(relay)
-        if to is None:
-            to = self._relay(relay)
-        if reply[-1:] == ")":
-            reply = reply[:-1]
-        else:
-            reply = _unclosed(reply)
-        local = not to.ip and relay != "none"
-        if status == "sent":
-            if service == "discard" or service.endswith("/discard"):
-                status, local = "discarded", True
-            elif local and reply[:10] == "forwarded ":
-                local = False
-        elif status not in ("deferred", "bounced"):
-            status = _status(status)
+        recipient, original, relay, delay, a, b, c, d, dsn, status, reply = found.groups("")
+        if '"' in recipient or '"' in original:  # a quoted local part may hold the brackets
+            return self._to_any(service, rest)
+        to, local = self._relays.get(relay) or self._relay(relay)
+        if "]: " in reply:
+            reply = unglued(reply)
+        reply = reply[:-1] if reply[-1:] == ")" else _unclosed(reply)
+        if local and (reply[:10] == "forwarded " or status != "sent"):
+            local = False
+        if status not in _PLAIN_STATUS:
+            status = _STATUS.get(status, "")
+            if not status:
+                return None
         try:
-            return _attempt(
-                (recipient, original or "", status, to, service, reply, dsn, float(delay),
-                 (float(a), float(b), float(c), float(d)), "", local, "", "", ())
-            )  # fmt: skip
-        except ValueError:  # a number with two points
+            seconds = float(delay)
+            delays = (float(a), float(b), float(c), float(d))
+        except ValueError:
             return None
+        attempt: Event = _new(
+            Attempt, (recipient, original, status, to, service, reply, dsn, seconds, delays, "", local, "", "", ())
+        )
+        return attempt
 
     def _to_any(self, service: str, rest: str) -> Event | None:
         found = _TO_ANY.fullmatch(rest)
         if found is None:
             return None
-        quoted, old, bare, original, bare_original, relay, delay, a, b, c, d, tls, dsn, status, reply = found.groups()
-        to = self._relays.get(relay) or self._relay(relay)
-        reply = reply or ""
+        quoted, old, bare, original, bare_original, relay, delay, a, b, c, d, tls, dsn, word, reply = found.groups()
+        to, local = self._relays.get(relay) or self._relay(relay)
+        reply = unglued(reply or "")
         reply = reply[:-1] if reply.endswith(")") else _unclosed(reply)
-        local = not to.ip and relay != "none" and not reply.startswith("forwarded as ")
-        status = _status(status)
-        if status == "sent" and service.rpartition("/")[2] == "discard":
-            status, local = "discarded", True
+        status = _STATUS.get(word, word if word in _PLAIN_STATUS else "")
+        if not status:
+            return None
+        local = local and status == "sent" and not reply.startswith("forwarded as ")
         try:
             delays = (float(a), float(b), float(c), float(d)) if a else None
             seconds = float(delay)
@@ -210,22 +209,26 @@ class Postfix:
             tls or "", local,
         )  # fmt: skip
 
-    def _relay(self, relay: str) -> Peer:
-        made = NOBODY if relay == "none" else peer(relay)
+    def _relay(self, relay: str) -> tuple[Peer, bool]:
+        """The relay, and whether it is a delivery on this host (it has no address)."""
+        to = NOBODY if relay == "none" else peer(relay)
+        made = to, not to.ip and relay != "none"
         if len(self._relays) > _MEMO:
             self._relays.clear()
         self._relays[relay] = made
         return made
 
     def _from(self, service: str, rest: str) -> Event | None:
-        found = _FROM.fullmatch(rest)
-        if found is not None:
-            sender, size, nrcpt = found.groups()
-            return _queued((sender, int(size[:18]), int(nrcpt[:18])))
-        found = _FROM_ANY.match(rest)
+        plain = _FROM(rest)
+        if plain is not None:
+            sender, size, nrcpt = plain.groups()
+            if '"' not in sender:
+                queued: Event = _new(Queued, (sender, int(size), int(nrcpt)))
+                return queued
+        found = _FROM_ANY.fullmatch(rest)
         if found is not None:
             quoted, old, bare, size, nrcpt = found.groups()
-            return Queued(quoted or old or bare or "", int(size[:18]), int((nrcpt or "1")[:18]))
+            return Queued(quoted or old or bare or "", int(size), int(nrcpt or "1"))
         found = _EXPIRED.match(rest)
         if found is not None:
             quoted, old, bare, what = found.groups()
@@ -236,7 +239,7 @@ class Postfix:
         known = self._clients.get(rest)
         if known is not None:
             return known
-        found = _CLIENT.fullmatch(rest)
+        found = _CLIENT.fullmatch(unglued(rest))
         if found is None:
             return None
         name, ip, port, more = found.groups()
@@ -272,7 +275,10 @@ class Postfix:
         )  # fmt: skip
 
     def _message_id(self, service: str, rest: str) -> Event | None:
-        key, equals, value = rest.partition("=")
+        if rest[:12] == "message-id=<" and rest[-1] == ">" and " " not in rest:
+            event: Event = _new(MessageId, (rest[12:-1], False))
+            return event
+        key, equals, value = unglued(rest).partition("=")
         if not equals or key not in ("message-id", "resent-message-id"):
             return _check(service, rest)
         if value[:1] == "<" and value[-1:] == ">":
@@ -342,12 +348,28 @@ def _unclosed(reply: str) -> str:
     return reply.rpartition(" ")[0]
 
 
-def _status(word: str) -> str:
-    if word == "SOFTBOUNCE":
-        return "deferred"
-    if word.startswith("undeliverable"):
-        return "undeliverable"
-    return word
+_PLAIN_STATUS = frozenset(("sent", "deferred", "bounced"))
+_STATUS = {
+    "SOFTBOUNCE": "deferred",
+    "deliverable": "deliverable",
+    "undeliverable": "undeliverable",
+    "undeliverable-but-not-cached": "undeliverable",
+    "expired": "expired",
+}
+
+
+class Discard:
+    """The grammar for discard(8): what it says was sent, nobody gets."""
+
+    def __init__(self, postfix: Postfix) -> None:
+        self._postfix = postfix
+
+    def __call__(self, service: str, text: str) -> Made | None:
+        """As `Postfix`, with `sent` told as what it is."""
+        made = self._postfix(service, text)
+        if made is not None and isinstance(made[1], Attempt) and made[1].status == "sent":
+            return made[0], made[1]._replace(status="discarded", local=True)
+        return made
 
 
 def bare_message_id(value: str) -> str:
@@ -423,6 +445,7 @@ _NOTES = (
 
 
 def _note(rest: str) -> Event | None:
+    rest = unglued(rest)
     for start, kind in _NOTES:
         if rest.startswith(start):
             found = _SAID.match(rest)
@@ -463,7 +486,7 @@ def _session(service: str, text: str) -> Session:
 
 
 def _check(service: str, rest: str) -> Event | None:
-    found = _CHECK.fullmatch(rest)
+    found = _CHECK.fullmatch(unglued(rest))
     if found is None:
         return None
     action, stage, content = found.groups()
@@ -510,7 +533,7 @@ def _codes(text: str) -> tuple[str, str]:
 
 
 def _proxied(text: str) -> Event | None:
-    found = _PROXY.fullmatch(text)
+    found = _PROXY.fullmatch(unglued(text))
     if found is None:
         return None
     verdict, _stage, rest = found.groups()
