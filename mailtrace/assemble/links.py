@@ -8,7 +8,7 @@ the hosts, recipients and order. Nothing is linked by time alone, and what has t
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from statistics import median
 
 from mailtrace.assemble.names import Names, plain
@@ -220,6 +220,15 @@ class Linker:
                 moved = True
         return moved
 
+    def timed_hosts(self) -> frozenset[str]:
+        """Hosts whose clocks were compared with another's at a hand-off."""
+        return frozenset(
+            host
+            for child in self.stays
+            if child.parent is not None and child.kind == LinkKind.RELAYED
+            for host in (child.host, child.parent.host)
+        )
+
     # ------------------------------------------------------------------ XFORWARD, filters' own lines
 
     def xforward(self) -> None:
@@ -356,20 +365,42 @@ class Matcher:
         self.linker = linker
         self.names = linker.names
         self.growth: dict[tuple[str, str], float] = {}
+        self.lags: dict[tuple[str, str], float] = {}
+        self.copies: Counter[tuple[str, str]] = Counter()
+        self.timed: frozenset[str] = frozenset()
+        self.alone = True  # only messages whose Message-ID no other shares, for now
 
     def match(self) -> None:
-        """Settle what is the only choice, which leaves others with one choice, and so on; the rest is ambiguous."""
+        """Settle what is the only choice, which leaves others with one choice, and so on; the rest is ambiguous.
+
+        Messages whose Message-ID no other shares come first: they teach the clocks, and how each way between two hosts
+        usually takes and adds.
+        """
         infer(self.linker.stays)
-        index = self.open_index()
-        found = {id(s): self.candidates(s, index) for s in self.linker.stays if self.is_orphan(s)}
-        pending = [s for s in self.linker.stays if found.get(id(s))]
+        for stay in self.linker.stays:
+            if stay.known_id:
+                self.copies[(stay.host, stay.known_id)] += 1
+        self.timed = self.linker.timed_hosts()
+        self.rounds(*self.pool())
+        if self.linker.settle_clocks():
+            self.linker.date()
+        self.timed = self.linker.timed_hosts()
+        self.learn_ways()
+        self.alone = False
+        pending, found = self.pool()
         for _ in (False, True):
             pending = self.rounds(pending, found)
             infer(self.linker.stays)
-            self.learn_growth()
+            self.learn_ways()
         for child in pending:
             rivals = [parent for _rank, parent, _tries in self.best(child, found[id(child)])]
             child.rivals = sorted(rivals, key=lambda s: (s.first, s.id))
+
+    def pool(self) -> tuple[list[Stay], dict[int, list[tuple[Stay, Try | None]]]]:
+        """The orphans that have candidates, and the candidates."""
+        index = self.open_index()
+        found = {id(s): self.candidates(s, index) for s in self.linker.stays if self.is_orphan(s)}
+        return [s for s in self.linker.stays if found.get(id(s))], found
 
     def rounds(self, pending: list[Stay], found: dict[int, list[tuple[Stay, Try | None]]]) -> list[Stay]:
         """Settle round by round; what is left has no, or no single, best choice."""
@@ -429,23 +460,43 @@ class Matcher:
         return list(found.values())
 
     def fits(self, stay: Stay, attempt: Try | None, child: Stay) -> bool:
-        """Whether Message-ID or envelope, hosts and order allow that a child came from a stay."""
+        """Whether Message-ID or envelope, hosts, recipients and order allow that a child came from a stay."""
         mids = same_message_id(stay, child)
-        if mids is False or not self.hosts_fit(stay, attempt, child, known=mids is None):
+        if mids is False or not self.hosts_fit(stay, attempt, child, sure=mids is None):
             return False
         if mids is None and not same_envelope(stay, attempt, child):
             return False
+        shared = self.shared(stay, child)
+        if (shared and self.alone) or not recipients_fit(stay, attempt, child, shared=shared):
+            return False
+        return self.order_fits(stay, attempt, child, shared=shared)
+
+    def shared(self, stay: Stay, child: Stay) -> bool:
+        """Whether other messages on the parent's host have the same Message-ID, or this one has none."""
+        known = child.known_id
+        if not known:
+            return True
+        return self.copies[(stay.host, known)] > (2 if stay.host == child.host else 1)
+
+    def order_fits(self, stay: Stay, attempt: Try | None, child: Stay, *, shared: bool) -> bool:
+        """Whether a child came after its parent, no later than messages on this way do."""
+        if stay.host != child.host and not {stay.host, child.host} <= self.timed:
+            return True
         if not stay.first - CLOSE <= child.first <= stay.first + DAYS:
             return False
-        if attempt is not None and stay.host != child.host:
-            delay = attempt.attempt.delay or 0.0
-            return attempt.time - delay - CLOSE <= child.first <= attempt.time + CLOSE
-        return True
+        if attempt is None:
+            return True
+        lag = child.first - attempt.time
+        if stay.host != child.host:
+            return -(attempt.attempt.delay or 0.0) - CLOSE <= lag <= CLOSE
+        usual = self.lags.get((stay.host, child.host))
+        return not shared or usual is None or lag <= max(CLOSE, 3 * usual)
 
-    def hosts_fit(self, stay: Stay, attempt: Try | None, child: Stay, *, known: bool) -> bool:
+    def hosts_fit(self, stay: Stay, attempt: Try | None, child: Stay, *, sure: bool) -> bool:
         """Whether the relay that a stay names and the client that a child names allow the pair.
 
-        `known`: only where at least one of the two names is known to mean the other's host.
+        Between two hosts at least one of the names must be known to mean the other. `sure`: on one host too the client
+        must be known.
         """
         client = child.accepted.client if child.accepted else None
         here = client is not None and self.names.is_local(client, child.host)
@@ -455,15 +506,15 @@ class Matcher:
         if came and stay.host not in came:
             return False
         if attempt is None:
-            return bool(came) if not here else True
+            return here or bool(came)
         relay = attempt.attempt.relay
         to_self = self.names.is_local(relay, stay.host)
         if to_self or here:
-            return to_self and stay.host == child.host and (here or client is None)
+            return to_self and stay.host == child.host and (here or (client is None and not sure))
         there = self.names.of(relay)
         if there and child.host not in there:
             return False
-        return bool(there or came) or not known
+        return bool(there or came)
 
     def best(self, child: Stay, candidates: list[tuple[Stay, Try | None]]) -> list[Choice]:
         """The best of the candidates that are still open, one item a parent."""
@@ -500,13 +551,20 @@ class Matcher:
         usual = self.growth.get((stay.host, child.host))
         return 0 <= grown <= GROWTH if usual is None else abs(grown - usual) <= HEADER
 
-    def learn_growth(self) -> None:
-        """What each way between two hosts usually adds to a message (its Received header)."""
+    def learn_ways(self) -> None:
+        """What each way between two hosts usually adds to a message (its Received header), and how long it takes."""
         grown: dict[tuple[str, str], list[int]] = defaultdict(list)
         for child in self.linker.stays:
             parent = child.parent
-            if parent is not None and child.kind != LinkKind.BOUNCED and None not in (parent.size, child.size):
-                grown[(parent.host, child.host)].append(child.size - parent.size)  # type: ignore[operator]
+            if parent is None or child.kind not in (LinkKind.RELAYED, LinkKind.REINJECTED):
+                continue
+            way = (parent.host, child.host)
+            if parent.size is not None and child.size is not None:
+                grown[way].append(child.size - parent.size)
+            if not self.shared(parent, child):
+                for attempt in parent.tries:
+                    if attempt.target is child:
+                        self.lags[way] = max(self.lags.get(way, 0.0), child.first - attempt.time)
         self.growth = {way: median(sizes) for way, sizes in grown.items()}
 
     def contested(
@@ -605,12 +663,37 @@ def open_tries(stay: Stay) -> list[Try]:
     return [t for t in stay.tries if t.target is None and t.attempt.status == "sent" and not t.attempt.local]
 
 
-def lost_lines(stay: Stay) -> bool:
-    """Whether a stay's own lines show that some of its delivery lines are missing."""
+def recipients_fit(stay: Stay, attempt: Try | None, child: Stay, *, shared: bool) -> bool:
+    """Whether the recipients allow that a child came from a stay.
+
+    Where several messages share the Message-ID (or none has one), most that the child took must have been the
+    parent's (not all: lines may be lost); leaving one parent over is no proof then.
+    """
+    took, given = child.incoming(), expected(stay)
+    if shared:
+        return 2 * len(took & given) > len(took)
+    return not took or not given or bool(took & given) or attempt is not None
+
+
+def expected(stay: Stay) -> set[str]:
+    """The addresses that a stay can have handed on: its own attempts', and what the hop before gave it."""
+    given = {t.attempt.recipient.lower() for t in stay.tries}
+    if stay.parent is not None and lost_lines(stay):
+        given |= {t.attempt.recipient.lower() for t in stay.parent.tries if t.target is stay}
+    return given
+
+
+def missing(stay: Stay) -> int:
+    """How many recipients of a stay have no final delivery line."""
     done = sum(1 for t in stay.tries if t.attempt.status in ("sent", "bounced", "expired", "discarded"))
     if stay.nrcpt is not None:
-        return done < stay.nrcpt
-    return stay.removed is not None and not stay.tries
+        return max(0, stay.nrcpt - done)
+    return 1 if stay.removed is not None and not stay.tries else 0
+
+
+def lost_lines(stay: Stay) -> bool:
+    """Whether a stay's own lines show that some of its delivery lines are missing."""
+    return missing(stay) > 0
 
 
 def descends(stay: Stay, ancestor: Stay) -> bool:
