@@ -126,8 +126,8 @@ STATUSES = ("sent", "deferred", "bounced", "expired", "rejected", "discarded", "
 OUTCOMES = (*STATUSES[1:], "delivered", "relayed", "quarantined", "in_transit", "unknown")
 DELAYS = st.one_of(st.none(), st.tuples(*[st.floats(0, 1e6)] * 4))
 DELIVERIES = st.builds(
-    Delivery, WORDS, WORDS, st.sampled_from(STATUSES), PEERS, WORDS, WORDS, WORDS, st.none() | st.floats(0, 1e6), DELAYS,
-    WORDS, TIMES, WORDS, WORDS, st.booleans(),
+    Delivery, WORDS, WORDS, st.sampled_from(STATUSES), PEERS, WORDS, WORDS, WORDS, st.none() | st.floats(0, 1e6),
+    DELAYS, WORDS, TIMES, WORDS, WORDS, st.booleans(),
 )  # fmt: skip
 
 

@@ -235,6 +235,8 @@ class _Story:
         self.mail, self.number = mail, number
         self.hops = {hop.id: hop for hop in mail.hops}
         self.by_queue_id = {(hop.host, hop.queue_id): hop for hop in reversed(mail.hops)}
+        self.tried: dict[str, _Tried] = {}
+        self.quickest: dict[str, float] = {}
         self.into: dict[str, list[Link]] = {}
         self.out: dict[str, list[Link]] = {}
         for link in mail.links:
@@ -366,7 +368,7 @@ class _Story:
         if hosts:
             ways = len({self._next(row, depth) for row in group})
             self._line(None, [Span(" → ".join(hosts), "bold"), Span(f"  {ways} messages, all alike", "dim")], rail)
-        self._outcome(group, rail)
+        self._outcome(group, rail, alone=False)
 
     def _step(self, rows: Sequence[Recipient], depth: int, rail: str) -> bool:
         """Tell one hop, or how it ended; False when there is nothing after it."""
@@ -389,7 +391,7 @@ class _Story:
         after = path[depth + 1] if depth + 1 < len(path) else None
         attempts = self._attempts(hop, after, rows[0])
         done = next((d for d in reversed(attempts) if d.status == "sent"), None)
-        stay = _stay(hop, done) if done else None
+        stay = self._quickest(hop, rows, depth)
         for early in attempts:
             if _early(early, hop):
                 self._deferral(early, rows[0], rail)
@@ -419,6 +421,21 @@ class _Story:
         if done is not None and stay is not None and stay >= SLOW and len(attempts) == 1:
             self._why_slow(done, rail)
         self._doubt(link, hop, rail)
+
+    def _quickest(self, hop: Hop, rows: Sequence[Recipient], depth: int) -> float | None:
+        """How long the first of these recipients' copies stayed; what others stayed longer is told in their branch."""
+        stays: list[float] = []
+        for group in _grouped(rows, lambda row: self._next(row, depth + 1)):
+            path = self.paths[id(group[0])]
+            after = path[depth + 1] if depth + 1 < len(path) else None
+            done = _sent(self._attempts(hop, after, group[0]))
+            stay = _stay(hop, done) if done else None
+            if stay is not None:
+                stays.append(stay)
+        if not stays:
+            return None
+        self.quickest[hop.id] = min(stays)
+        return min(stays)
 
     def _why_slow(self, done: Delivery, rail: str) -> None:
         if done.delays is None:
@@ -478,24 +495,27 @@ class _Story:
 
     def _attempts(self, hop: Hop, after: Hop | None, row: Recipient) -> list[Delivery]:
         """The attempts of a hop that this copy went through, in order of time."""
-        known = {_folded(row.recipient), _folded(row.original_recipient)}
+        tried = self._tried(hop)
         link = self._link(hop, after) if after else None
-        if link is not None:
-            known |= {_folded(address) for address in link.recipients}
-        tests = (
-            lambda d: _same(d.recipient, row.recipient),
-            lambda d: after is not None and bool(d.reply_id) and d.reply_id == after.queue_id,
-            lambda d: _folded(d.recipient) in known,
-            lambda d: _folded(d.original_recipient) in known,
+        recipient, original = _folded(row.recipient), _folded(row.original_recipient)
+        also = [_folded(address) for address in link.recipients] if link else []
+        names = (
+            tried.by_name.get(recipient)
+            or tried.by_name.get(recipient.partition("@")[0])
+            # Exim logs only the local part of a local delivery; here the whole address is there and the row has less
+            or ("@" not in recipient and tried.by_local_part.get(recipient))
+            or (after is not None and tried.by_reply_id.get(after.queue_id))
+            or _first(tried.by_name, [recipient, original, *also])
+            or _first(tried.by_original, [recipient, original, *also])
+            or (tried.only if len(tried.only) == 1 else ())
         )
-        for test in tests:
-            chosen = {d.recipient for d in hop.deliveries if test(d)}
-            if chosen:
-                break
-        else:
-            chosen = {d.recipient for d in hop.deliveries}
-            chosen = chosen if len(chosen) == 1 else set()
-        return sorted((d for d in hop.deliveries if d.recipient in chosen), key=lambda d: d.time)
+        return sorted((d for name in names or () for d in tried.by_exact_name[name]), key=lambda d: d.time)
+
+    def _tried(self, hop: Hop) -> _Tried:
+        known = self.tried.get(hop.id)
+        if known is None:
+            known = self.tried[hop.id] = _Tried(hop)
+        return known
 
     def _failures(self, hop: Hop, after: Hop | None, row: Recipient, rail: str) -> None:
         """What went wrong on the way to the next hop or the end: the attempts before the last word."""
@@ -503,7 +523,10 @@ class _Story:
         failed = [d for d in attempts if d.status == "deferred" and not _early(d, hop)]
         if after is None and row.outcome == "deferred":
             failed = failed[:-1]  # the last one is the outcome
+        done = _sent(attempts)
         if not failed:
+            if after is not None and done is not None:
+                self._slower(hop, done, rail)
             return
         self._deferral(failed[0], row, rail)
         again = failed[1:]
@@ -512,10 +535,17 @@ class _Story:
         else:
             for before, one in pairwise(failed):
                 self._deferral(one, row, rail, brief=self._reason(before, row) == self._reason(one, row))
-        done = next((d for d in reversed(attempts) if d.status == "sent"), None)
         if after is not None and done is not None:
             spans = [Span(f"handed on at attempt {len(failed) + 1}"), Span(self._stayed(hop, done), "dim")]
             self._line(None, spans, rail, rail + "  ")
+
+    def _slower(self, hop: Hop, done: Delivery, rail: str) -> None:
+        """Say so where a branch waited longer than the hop's line tells."""
+        stay = _stay(hop, done) or 0.0
+        if stay >= self.quickest.get(hop.id, stay) + 1:
+            self._line(None, [Span("handed on"), Span(self._stayed(hop, done), "dim")], rail, rail + "  ")
+            if stay >= SLOW:
+                self._why_slow(done, rail)
 
     def _stayed(self, hop: Hop, done: Delivery) -> str:
         stay = _stay(hop, done)
@@ -569,7 +599,8 @@ class _Story:
 
     # ------------------------------------------------------------------ outcomes
 
-    def _outcome(self, rows: Sequence[Recipient], rail: str) -> None:
+    def _outcome(self, rows: Sequence[Recipient], rail: str, *, alone: bool = True) -> None:
+        """How it ended; `alone` unless this stands for many messages whose hops were not told."""
         row = rows[0]
         path = self.paths[id(row)]
         hop = path[-1] if path else None
@@ -577,10 +608,10 @@ class _Story:
         last = attempts[-1] if attempts else None
         mark, style = _mark(row.outcome)
         text = self._words(rows, hop, last)
-        if row.certainty is not Certainty.PROVEN and not self._told_doubt(path):
+        if row.certainty is not Certainty.PROVEN and not (alone and self._told_doubt(path)):
             text += f" ({row.certainty.value})"
         time = last.time if last else (hop.last if hop else self.mail.first)
-        if len({self._next(r, 0) for r in rows}) > 1 and len(rows) > 1:
+        if not alone:
             time = max((self.paths[id(r)][-1].last for r in rows if self.paths[id(r)]), default=time)
         first, _, rest = text.partition(": ")
         spans = [Span(f"{mark} {first}", f"bold {style}"), Span(f": {rest}" if rest else "", style)]
@@ -748,6 +779,11 @@ def _whole(time: float) -> bool:
     return time == int(time)
 
 
+def _sent(attempts: Sequence[Delivery]) -> Delivery | None:
+    """The attempt that passed the message on."""
+    return next((d for d in reversed(attempts) if d.status == "sent"), None)
+
+
 def _stay(hop: Hop, done: Delivery) -> float | None:
     """Seconds between a message's arrival and its handing on; None where the log can't tell so little."""
     if done.delay is not None:
@@ -767,6 +803,32 @@ def _notice(link: Link) -> str:
 def _early(attempt: Delivery, hop: Hop) -> bool:
     """Whether an attempt came before the message did: a refusal at the door that the client took for a `later`."""
     return attempt.status != "sent" and attempt.time < hop.first
+
+
+class _Tried:
+    """A hop's attempts by what can be known of a recipient, since a mail may have thousands."""
+
+    def __init__(self, hop: Hop) -> None:
+        self.by_exact_name: dict[str, list[Delivery]] = {}
+        self.by_name: dict[str, dict[str, None]] = {}
+        self.by_local_part: dict[str, dict[str, None]] = {}
+        self.by_original: dict[str, dict[str, None]] = {}
+        self.by_reply_id: dict[str, dict[str, None]] = {}
+        for one in hop.deliveries:
+            self.by_exact_name.setdefault(one.recipient, []).append(one)
+            name, original = _folded(one.recipient), _folded(one.original_recipient)
+            self.by_name.setdefault(name, {})[one.recipient] = None
+            self.by_local_part.setdefault(name.partition("@")[0], {})[one.recipient] = None
+            if original:
+                self.by_original.setdefault(original, {})[one.recipient] = None
+            if one.reply_id:
+                self.by_reply_id.setdefault(one.reply_id, {})[one.recipient] = None
+        self.only = list(self.by_exact_name)
+
+
+def _first(index: dict[str, dict[str, None]], names: Iterable[str]) -> list[str]:
+    """Everything that an index has of these names."""
+    return list(dict.fromkeys(found for name in names for found in index.get(name, ())))
 
 
 class _Table:

@@ -254,6 +254,27 @@ def test_a_slow_stage_says_where_it_waited() -> None:
     assert "waited 10 min 50 s in the active queue, 45 s connecting to mx.out, 4.9 s while mx.out took it" in text
 
 
+def test_a_branch_that_waited_longer_than_the_others_says_so() -> None:
+    relay = hop(
+        "relay",
+        "AAA",
+        delivery("a@b", relay="x[10.0.0.8]:25", delay=0.1, at=0.1),
+        delivery("c@d", relay="y[10.0.0.9]:25", delay=30.0, delays=(0.1, 0.0, 29.0, 0.9), at=30),
+    )
+    fast, slow = hop("x", "BBB", delivery("a@b", at=1)), hop("y", "CCC", delivery("c@d", at=31), at=30)
+    rows = [row("a@b", "delivered", relay, fast), row("c@d", "delivered", relay, slow)]
+    text = flat(report(mail([relay, fast, slow], rows, [link(relay, fast), link(relay, slow)])))
+    assert "relay AAA 0.1 s a@b" in text
+    assert "c@d handed on, 30 s after it came waited 29 s connecting to y" in text
+
+
+def test_doubt_is_told_also_where_many_are_told_as_one() -> None:
+    mail_ = many(own_ids=True)
+    mail_.links = [link_._replace(certainty=Certainty.LIKELY) for link_ in mail_.links]
+    mail_.recipients = [row_._replace(certainty=Certainty.LIKELY) for row_ in mail_.recipients]
+    assert "59 s (likely)" in flat(report(mail_))
+
+
 def test_every_equal_candidate_is_shown() -> None:
     hub, one, two = hop("hub", "AAA"), hop("f", "BBB", delivery("a@b", relay="local")), hop("g", "CCC")
     links = [
