@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from invoke import Collection, task
+from invoke import Collection, Exit, task
 
 from mailtrace import cli
 
@@ -51,9 +51,13 @@ def bench(c: Context, args: str = "") -> None:
         c.run(f"{PYTHON} -m tests.bench {args}", echo=True, pty=sys.stdout.isatty())
 
 
+# No positional: Invoke would take the `--help` of `invoke lab --help` for the folder, and start the lab.
 @task(help={"out": "folder for the logs, hosts.json and truth.jsonl", "seed": "another seed, other mails"})
-def lab(c: Context, out: str, seed: int = 1) -> None:
+def lab(c: Context, out: str = "", seed: int = 1) -> None:
     """Send mail through real servers in network namespaces; keep their logs and the truth (as root)."""
+    if not out:
+        msg = "where to? invoke lab --out FOLDER"
+        raise Exit(msg, code=2)
     with c.cd(HERE):
         c.run(f"{PYTHON} -m tests.lab run --seed {seed} {shlex.quote(str(Path(out).absolute()))}", echo=True)
 

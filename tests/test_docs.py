@@ -155,6 +155,15 @@ def test_contributing_has_five_commands_that_exist() -> None:
     assert set(COMMANDS) <= tasks
 
 
+@pytest.mark.parametrize("name", ["bench", "check", "fmt", "lab", "picture", "test"])
+def test_a_task_that_is_asked_for_help_does_nothing_else(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", "--dry", name, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: ")
+
+
 def test_the_changelog_keeps_its_form() -> None:
     assert CHANGELOG.startswith("# Changelog\n")
     heads = re.findall(r"^## (.*)$", CHANGELOG, flags=re.MULTILINE)
