@@ -292,7 +292,8 @@ class _Story:
 
     def _field(self, name: str, spans: Line) -> None:
         pad = " " * (2 if self.narrow else 11)
-        self.screen.line(spans, [Span(f"  {name:<9}" if not self.narrow else f"{name} ", "dim")], [Span(pad)])
+        head = f"{name} ".lstrip() if self.narrow else f"  {name:<9}"
+        self.screen.line(spans, [Span(head, "dim")], [Span(pad)])
 
     def _origin(self) -> Line:
         if not self.mail.hops:
@@ -731,7 +732,7 @@ class _Story:
         }
         for hop in self.mail.hops:
             if hop.id not in told and hop.id not in alternatives:
-                spans = [Span("also seen on ", "dim"), *self._name_of(hop.id)]
+                spans = [Span("also seen on " if told else "seen on ", "dim"), *self._name_of(hop.id)]
                 if hop.deliveries:
                     spans.append(Span(f": {hop.deliveries[-1].status} {visible(hop.deliveries[-1].reply)}", "dim"))
                 self._line(hop.first, spans, "")
