@@ -155,6 +155,18 @@ def test_contributing_has_five_commands_that_exist() -> None:
     assert set(COMMANDS) <= tasks
 
 
+@pytest.mark.needs("dot")
+def test_every_ending_of_the_manual_can_be_written(tmp_path: Path) -> None:
+    (line,) = (line for text in blocks("sh") for line in text.splitlines() if "by ending" in line)
+    endings = re.findall(r"\.([a-z]{3,4})\b", line.partition("-o way")[2])
+    assert len(endings) > 3
+    config = str(ROOT / "jobs" / "demo" / "config.yaml")
+    for ending in endings:
+        done = printed("trace", "-c", config, "--queue-id", "4jXnlV6MTQzRbF8", "-o", f"way.{ending}", cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        assert (tmp_path / f"way.{ending}").stat().st_size > 100
+
+
 @pytest.mark.parametrize("name", ["bench", "check", "fmt", "lab", "picture", "test"])
 def test_a_task_that_is_asked_for_help_does_nothing_else(name: str) -> None:
     done = subprocess.run(
