@@ -64,10 +64,16 @@ def lab(c: Context, out: str = "", seed: int = 1) -> None:
 
 @task
 def picture(c: Context) -> None:
-    """Write the README's picture anew, from what the demo shows."""
-    program = [str(Path(PYTHON).with_name("mailtrace")), "play", "jobs/demo.yaml", "--utc"]
-    surroundings = {**os.environ, "COLUMNS": "80", "TZ": "UTC"}
-    shown = subprocess.run(program, cwd=HERE, env=surroundings, check=True, stdout=subprocess.PIPE, text=True).stdout
+    """Draw the README's pictures anew, from what the demo shows (needs Graphviz)."""
+    program = str(Path(PYTHON).with_name("mailtrace"))
+
+    def play(*options: str) -> str:
+        command = [program, "play", "jobs/demo.yaml", "--utc", *options]
+        surroundings = {**os.environ, "COLUMNS": "80", "TZ": "UTC"}
+        return subprocess.run(command, cwd=HERE, env=surroundings, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    play("--set", "export=[{svg: {to: docs/demo.svg}}]")
+    shown = play()
     readme = HERE / "README.md"
     head, mark, rest = readme.read_text(encoding="utf-8").partition("<!-- demo -->\n```text\n")
     readme.write_text(f"{head}{mark}{shown}```{rest.partition('```')[2]}", encoding="utf-8")
