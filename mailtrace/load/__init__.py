@@ -10,7 +10,6 @@ import os
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -20,7 +19,7 @@ from mailtrace.config import Config
 from mailtrace.errors import RequestError
 from mailtrace.job import Job
 from mailtrace.load.check import Schema, below, check, data_folder, fill, resolve, schema
-from mailtrace.load.fleet import SECRETS, Values, find_method, read_config
+from mailtrace.load.fleet import SECRETS, Values, at_home, find_method, read_config, unread
 from mailtrace.load.overrides import Override, override, read_sets, read_variables
 from mailtrace.load.question import Around, read_job
 from mailtrace.load.tree import MOST_BYTES, Node, from_python, from_yaml, name_paths, to_yaml
@@ -72,10 +71,9 @@ def find_config() -> Path | None:
     """
     named = os.environ.get("MAILTRACE_CONFIG")
     if named:
-        return Path(named).expanduser()
+        return at_home(named)
     places = [Path("config.yaml")]
-    with suppress(RuntimeError):  # no home
-        places.append(Path("~/.config/mailtrace.yaml").expanduser())
+    places.append(at_home("~/.config/mailtrace.yaml"))
     return next((place for place in places if place.is_file()), None)
 
 
@@ -134,7 +132,8 @@ def lint(paths: Iterable[str | Path]) -> list[Problem]:
         for file in _yaml_files(Path(path), problems):
             tree, found = _open(file, "job")
             if tree is not None and _is_config(tree):
-                _config(file, problems, [], {})
+                read = _config(file, problems, [], {})
+                problems += unread(read.config, read.tree, read.config.method) if read else []
             elif tree is None:
                 problems += found
             else:
@@ -377,9 +376,9 @@ def _config_of(
 def _config_file(own: Node, problems: list[Problem], overrides: list[Override], base: Path) -> _Read | None:
     """The config whose path the job gives."""
     try:
-        path = base / Path(own.value).expanduser()
+        path = base / at_home(own.value)
         there = path.is_file()
-    except (OSError, ValueError, RuntimeError):
+    except (OSError, ValueError):
         there = False
     if not there:
         problems.append(own.problem(f'there is no config "{own.value[:200]}"', "the path is relative to the job file"))

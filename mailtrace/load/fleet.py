@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -126,9 +127,15 @@ def local_path(path: str, base: Path) -> str:
     """An absolute path on this machine; a relative one is relative to the document's folder."""
     if not path or path in _LOG_WORDS:
         return path
-    # Joined as text: normalising would follow `..` past symbolic links. Globs stay as they are.
-    expanded = Path(path).expanduser() if path.startswith("~") else Path(path)
-    return str(base / expanded)
+    # `..` stays: taking it out would follow it past symbolic links.
+    return str(base / at_home(path))
+
+
+def at_home(path: str) -> Path:
+    """A path with `~` as the user's home; as it is where there is no such user."""
+    with suppress(RuntimeError):
+        return Path(path).expanduser()
+    return Path(path)
 
 
 def read_config(tree: Node, values: Values, base: Path, path: Path | None, configured: frozenset[str]) -> Config:
@@ -159,7 +166,7 @@ def read_tracing(node: Node) -> Tracing:
         sleep_seconds=node.at("sleep_seconds").plain(Tracing().sleep_seconds),
         hold_rounds=node.at("hold_rounds").plain(Tracing().hold_rounds),
         go_back_seconds=node.at("go_back_seconds").plain(Tracing().go_back_seconds),
-        state=str(Path.cwd() / Path(state).expanduser()) if state else "",
+        state=str(Path.cwd() / at_home(state)) if state else "",
     )
 
 

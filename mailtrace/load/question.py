@@ -26,7 +26,18 @@ from mailtrace.job import (
     SshSource,
     Walk,
 )
-from mailtrace.load.fleet import METHODS, SECTIONS, Values, local_path, origins, read_tracing, text, texts, unread
+from mailtrace.load.fleet import (
+    METHODS,
+    SECTIONS,
+    Values,
+    at_home,
+    local_path,
+    origins,
+    read_tracing,
+    text,
+    texts,
+    unread,
+)
 from mailtrace.load.tree import Node
 from mailtrace.model import HostLogs, Warning_
 from mailtrace.problem import Problem, did_you_mean
@@ -385,11 +396,11 @@ class _Reader:
         if "\0" in to:
             self.values.wrong(node, "a path cannot hold a NUL")
             return to
-        target = os.path.normpath(Path.cwd() / Path(to).expanduser()) if not to.startswith("~") else _home(to)
+        target = os.path.normpath(Path.cwd() / at_home(to))
         if node.template is not None and "${" in node.template.replace("$${", ""):
             prefix = re.split(r"(?<!\$)\$\{", node.template, maxsplit=1)[0].replace("$${", "${")
             folder = prefix[: prefix.rfind("/") + 1] or "."
-            inside = os.path.normpath(Path.cwd() / folder) if not folder.startswith("~") else _home(folder)
+            inside = os.path.normpath(Path.cwd() / at_home(folder))
             if target == inside or not target.startswith(inside.rstrip("/") + "/"):
                 shown = "the working directory" if folder == "." else folder
                 hint = "a variable cannot lead out of the folder before it"
@@ -461,7 +472,3 @@ def _shown(node: Node) -> str:
     if isinstance(node.value, list):
         return ", ".join(texts(node))
     return str(node.value).lower() if isinstance(node.value, bool) else str(node.value)
-
-
-def _home(path: str) -> str:
-    return os.path.normpath(Path(path).expanduser())

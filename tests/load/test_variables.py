@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -65,22 +66,22 @@ def test_a_value_is_never_read_for_variables_again() -> None:
 )
 def test_what_cannot_be_put_in_says_why(template: str, message: str, hint: str) -> None:
     known = variables(who="a@b", one="${two}", two="${one}")
-    with pytest.raises(Broken, match=".") as caught:
+    with pytest.raises(Broken, match=r".") as caught:
         known.text(template)
     assert message in str(caught.value)
     assert hint in caught.value.hint
 
 
 def test_a_bomb_of_variables_is_refused() -> None:
-    defined = {"v0": "x" * 1000, **{f"v{n}": f"${{v{n - 1}}}" * 10 for n in range(1, 30)}}
+    defined: dict[str, Any] = {"v0": "x" * 1000, **{f"v{n}": f"${{v{n - 1}}}" * 10 for n in range(1, 30)}}
     with pytest.raises(Broken, match="too long"):
-        variables(**defined).text("${v29}")
+        variables(None, **defined).text("${v29}")
 
 
 def test_a_long_chain_of_variables_is_refused() -> None:
-    defined = {"v0": "x", **{f"v{n}": f"${{v{n - 1}}}" for n in range(1, 3000)}}
+    defined: dict[str, Any] = {"v0": "x", **{f"v{n}": f"${{v{n - 1}}}" for n in range(1, 3000)}}
     with pytest.raises(Broken, match="too many"):
-        variables(**defined).text("${v2999}")
+        variables(None, **defined).text("${v2999}")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,5 @@ def test_a_literal_text_means_itself(text: str) -> None:
 
 @given(st.text(max_size=40) | st.from_regex(r"\A[${}env:A\-]{0,20}\Z"))
 def test_any_text_is_filled_or_refused(text: str) -> None:
-    try:
+    with suppress(Broken):
         assert len(variables(a="b").text(text).text) <= LONGEST
-    except Broken as broken:
-        assert str(broken)
