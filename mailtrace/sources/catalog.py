@@ -13,8 +13,8 @@ from typing import NamedTuple
 from mailtrace.model import Coverage, HostLogs, LogQuery, Parser, Stamp
 from mailtrace.sources.division import Division, owner
 from mailtrace.sources.logfile import BLOCK, LogFile, Note, Unreadable, open_log, opened
-from mailtrace.sources.rotation import expand, siblings
 from mailtrace.sources.presence import Span
+from mailtrace.sources.rotation import expand, siblings
 from mailtrace.sources.spool import Kept, Spool
 from mailtrace.sources.window import LogClock
 

@@ -83,8 +83,12 @@ class FilesSource:
         items: dict[tuple[str, str], Coverage] = {}
         read = [log for log in self._catalog.logs if log.read]
         for log in sorted(read, key=lambda log: (log.base, str(log.path))):
-            for host, span in self._spans(log).items():
-                _add(items.setdefault((host, log.pattern), Coverage(host, SOURCE)), host, log, span)
+            spans_of = self._spans(log)
+            for host, span in spans_of.items():
+                item = items.setdefault((host, log.pattern), Coverage(host, SOURCE))
+                _add(item, host, log, span)
+                if len(spans_of) == 1 and log.lines is not None:
+                    item.lines = (item.lines or 0) + log.lines
         for log in read:
             if log.division is not None and log.division.nameless and len(log.hosts) > 1:
                 text = (
@@ -332,7 +336,9 @@ class FilesSource:
     def _journal(self, name: Name, query: LogQuery, literals: Literals) -> Iterator[LogEntry]:
         """Entries of the journal."""
         log = self._catalog.journal(name)
-        log.read = True
+        log.read, log.plain = True, False
+        if log.clock is None:
+            log.clock = self._clock(log, self._now)
         for block in journal.blocks(*_wider(query), self._catalog.notes(name.hosts, JOURNAL)):
             if log.first is None:
                 log.first = first_stamp(block.text[:_HEAD], log.parser)
@@ -462,8 +468,6 @@ def _add(item: Coverage, host: str, log: Log, span: tuple[Stamp | None, Stamp | 
     item.names = (*item.names, str(log.path))
     item.unparsed += log.unparsed if host == log.host else 0
     item.matched += max(len(log.found.get(host, ())), log.counted.get(host, 0))
-    if log.division is None and log.lines is not None:
-        item.lines = (item.lines or 0) + log.lines
     if log.clock is None:
         return
     for stamp in span:

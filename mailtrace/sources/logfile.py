@@ -262,10 +262,15 @@ def _kind(log: LogFile) -> str:
             return kind
     strange = len(head.translate(None, _TEXT))
     zeros = head.lstrip(b"\0").count(b"\0")  # a log that was cut short under its writer begins with zeros
-    if strange + zeros > len(head) * 0.3:
+    if strange + zeros > len(head) * 0.3 and not any(map(_readable, head.splitlines())):
         msg = f"{log.path} is binary, not a log"
         raise Unreadable(msg)
     return "plain"
+
+
+def _readable(line: bytes) -> bool:
+    """Whether this can be a line of a log: some length, and text only."""
+    return len(line) > 20 and b"\0" not in line and not line.translate(None, _TEXT)
 
 
 # ------------------------------------------------------------------------------------------ compression

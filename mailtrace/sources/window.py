@@ -112,9 +112,8 @@ def samples(log: LogFile, places: int, size: int) -> Iterator[tuple[int, bytes]]
     if log.size <= places * size:
         yield 0, log.read(0, log.size)
         return
-    step = (log.size - size) // (places - 1)
     for place in range(places):
-        offset = place * step
+        offset = (log.size - size) * place // (places - 1)
         text = log.read(offset, size)
         start = text.find(b"\n") + 1 if offset else 0
         end = text.rfind(b"\n") + 1
