@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from mailtrace.ids import DOVECOT, EXIM, POSTFIX, SENDMAIL, is_postfix
+from mailtrace.ids import DOVECOT, EXIM, SENDMAIL, is_postfix
 
 
 class ReplyId(NamedTuple):
@@ -19,6 +19,7 @@ class ReplyId(NamedTuple):
     `kind` is the program that gives such IDs: postfix, exim, sendmail, dovecot …, `forwarded` for Postfix' own
     `forwarded as`, `other` for an ID of no known shape, "" when only the verdict is told.
     `host` where the reply names the host that took the message.
+    `message_id` where the reply repeats the message's own (Exchange), without <>.
     `verdict` is the outcome that overrides an accepted message: `discarded`, `quarantined`, or "".
     """
 
@@ -26,8 +27,11 @@ class ReplyId(NamedTuple):
     id: str
     host: str = ""
     verdict: str = ""
+    message_id: str = ""
 
 
+_LONGEST = 4096
+"""Characters of a reply that are looked at; no server says more, and a hostile one may."""
 _TOKEN = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*")
 _END = r"(?![0-9A-Za-z-])"
 _EXIM = re.compile(rf"(?:^|[ n])250[ -](?:[0-9]\.[0-9]\.[0-9] )?(?:OK|Ok) id=({EXIM}){_END}")
@@ -42,8 +46,8 @@ _ACCEPTED = re.compile(r"(?<![-\w])([\w-]{8,64}) (?:[Mm]ail|[Mm]essage) accepted
 _ACCEPTED_ID = re.compile(r"Message id (\w{1,64}) accepted")
 _GMAIL = re.compile(r"\bOK +([0-9]{10} \S+) - g?smtp")
 _QMAIL = re.compile(r"\bok ([0-9]{9,10} qp [0-9]+)")
-_EXCHANGE = re.compile(r"<?([^<>\s]*)>? \[InternalId=([0-9]+)(?:, Hostname=([^\]\s]+))?\]")
-_EXCHANGE_OLD = re.compile(r"250 +(?:2\.6\.0 +)?<?([^<>\s]+@[^<>\s]+)>? Queued mail for delivery")
+_EXCHANGE = re.compile(r"(?:<([^<>\s]{0,500})>)? \[InternalId=([0-9]+)(?:, Hostname=([^\]\s]+))?\]")
+_EXCHANGE_OLD = re.compile(r"250 +(?:2\.6\.0 +)?<?([^<>\s@]{1,250}@[^<>\s]{1,250})>? Queued mail for delivery")
 _SEZNAM = re.compile(r"Mail ([0-9]+) queued for delivery in session (\w+)")
 _IRONPORT = re.compile(r"ok: +Message ([0-9]+) accepted")
 _CYRUS = re.compile(r"SESSIONID=<([^<>\s]+)>")
@@ -59,10 +63,10 @@ _QUARANTINED = re.compile(r"(?:^|[ n])250[ -](?:[0-9]\.[0-9]\.[0-9] )?(?:(?:Ok|O
 
 
 def reply_id(text: str) -> ReplyId | None:
-    """The identifier and the verdict in the reply to an accepted message; None where it tells neither.
+    r"""The identifier and the verdict in the reply to an accepted message; None where it tells neither.
 
     `text` is what stands in Postfix' `status=sent (…)`, Exim's `C="…"` and the like; lines of a longer reply may
-    be joined by a space, a newline or a literal `\\n`.
+    be joined by a space, a newline or a literal `\n`.
     """
     at = text.rfind("queued as ")
     if at >= 0:
@@ -91,6 +95,7 @@ def _queued_as(text: str, at: int) -> ReplyId | None:
 
 def _by_words(text: str) -> ReplyId | None:
     """Look for the words that go with each kind of ID, and only then for the ID."""
+    text = text[:_LONGEST]
     for word, read in _READERS:
         if word in text:
             found = read(text)
@@ -121,9 +126,9 @@ def _accepted(text: str) -> ReplyId | None:
 def _exchange(text: str) -> ReplyId | None:
     found = _EXCHANGE.search(text)
     if found:
-        return ReplyId("exchange", found[2], found[3] or "")
+        return ReplyId("exchange", found[2], found[3] or "", "", found[1] or "")
     found = _EXCHANGE_OLD.search(text)
-    return ReplyId("message-id", found[1]) if found else None
+    return ReplyId("message-id", found[1], "", "", found[1]) if found else None
 
 
 def _yandex(text: str) -> ReplyId | None:

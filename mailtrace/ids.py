@@ -44,7 +44,7 @@ LONG_LIVED = re.compile(rf"{LONG}|{EXIM}|{SENDMAIL}").fullmatch
 _EARLIEST = 631152000.0  # 1990: before that, neither program
 _LATEST = 4102444800.0  # 2100
 
-_GENERATED = re.compile(rf"<?([0-9]{{4}})([0-9]{{2}})([0-9]{{2}})([0-9]{{2}})([0-9]{{2}})([0-9]{{2}})\.({SHORT})@([^\s<>@]+)>?")
+_GENERATED = re.compile(rf"<?([0-9]{{4}}){'([0-9]{2})' * 5}\.({SHORT})@([^\s<>@]+)>?")
 _GENERATED_LONG = re.compile(rf"<?({LONG})@([^\s<>@]+)>?")
 _GENERATED_EXIM = re.compile(rf"<?E({EXIM})@([^\s<>@]+)>?")
 
@@ -158,6 +158,7 @@ _STALWART = re.compile(r"Message queued with id ([0-9a-f]{10,16})\b")
 
 def reply_time(reply: str) -> float | None:
     """The UTC clock in an SMTP acceptance reply: when the other side took the message, by its own clock."""
+    reply = reply[-4096:]
     if "queued as " in reply:
         found = _QUEUED_AS.findall(reply)
         return id_time(found[-1]) if found else None

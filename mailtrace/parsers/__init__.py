@@ -23,8 +23,12 @@ FORMATS: dict[str, str] = {
 
 
 def make_parser(
-    names: Sequence[str] = (), time_format: str = "", keep_raw: bool = False, *, sessions: bool = False
-) -> Parser:  # fmt: skip
+    names: Sequence[str] = (),
+    time_format: str = "",
+    keep_raw: bool = False,  # noqa: FBT001, FBT002 - the third thing said of a parser, everywhere
+    *,
+    sessions: bool = False,
+) -> Parser:
     """A parser of these formats, tried in order; none means `auto`.
 
     `time_format` (strftime's letters) is a hint: a stamp it fits is read by it, any other as if it were not there.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from calendar import timegm
-from datetime import date, datetime, timezone
+from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -45,7 +45,7 @@ BSD = re.compile(
     r"(?:([0-9]{4}) )?([A-Z][a-z]{2}) {1,2}([0-9]{1,2}) (?:([0-9]{4}) )?"
     r"([0-9]{2}):([0-9]{2}):([0-9]{2})(?:[.,]([0-9]{1,9}))?(?= |:|$)"
 )
-"""`Mar  9 04:27:02`, `Jan 4 21:51:05`, `Jul 03 19:18:06.123456`, `2013 Jun 10 07:59:37.123`, `Jun 10 2013 07:59:37`."""
+"""`Mar  9 04:27:02`, `Jan 4 21:51:05`, `Jul 03 19:18:06.1234`, `2013 Jun 10 07:59:37.123`, `Jun 10 2013 07:59:37`."""
 ISO = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[T ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:[.,]([0-9]{1,9}))?"
     r"(?: ?(Z|[+-][0-9]{2}:?[0-9]{2}(?![0-9])))?(?= |$)"
@@ -66,9 +66,7 @@ def midnight(year: int, month: int, day: int) -> float | None:
         return None
 
 
-def moment(
-    day: float | None, hour: str, minute: str, second: str, fraction: str | None, east: int = 0
-) -> float | None:
+def moment(day: float | None, hour: str, minute: str, second: str, fraction: str | None, east: int = 0) -> float | None:
     """Seconds of a time of day; None for one that no clock shows (a leap second is one that it may)."""
     hours, minutes, seconds = int(hour), int(minute), int(second)
     if day is None or hours > 23 or minutes > 59 or seconds > 60:
@@ -227,7 +225,9 @@ _NO_HOST = re.compile(rf" *{_TAG}")
 _WITH_HOST = re.compile(rf" *(?P<host>[^\s\[\]]{{1,255}}) +(?:[a-z]+[0-7]?\.[a-z]+ +)?{_TAG}")
 _FACILITY = re.compile(r" *[a-z]+[0-7]?\.[a-z]+ +")
 _CUT_TAG = re.compile(r" *(?P<host>[^\s\[\]]{1,255}) (?P<tag>(?=[^\s:]{32}(?: |$))[^\s:\[]{1,32})(?:\[[0-9]*\]?)? ?")
-_DOVECOT_FILE = re.compile(r" *(?=(?:lmtp|lda|deliver|imap|imap-login|pop3|managesieve|master|indexer-worker)(?:\(|: ))")
+_DOVECOT_FILE = re.compile(
+    r" *(?=(?:lmtp|lda|deliver|imap|imap-login|pop3|managesieve|master|indexer-worker)(?:\(|: ))"
+)
 
 
 def plain_host(name: str) -> str:
@@ -259,7 +259,7 @@ def head(line: str, at: int) -> tuple[str, str, int, int] | None:
 
 _RFC5424 = re.compile(
     r"(?:<[0-9]{1,3}>)?1 (?P<time>\S+) (?P<host>\S+) (?P<tag>\S+) (?P<pid>\S+) \S+ "
-    r"(?:-|(?:\[(?:[^\"\]\\]|\\.|\"(?:[^\"\\]|\\.)*\")*\])+)(?: (?P<text>.*))?",
+    r"(?:-|(?:\[[^\"\]\\]*(?:(?:\\.|\"[^\"\\]*(?:\\.[^\"\\]*)*\")[^\"\]\\]*)*\])+)(?: (?P<text>.*))?",
     re.DOTALL,
 )
 
@@ -351,7 +351,8 @@ def docker(record: dict[str, Any]) -> Wrapped | None:
         return None
     raw_time = _text(record.get("time"))
     partial = not text.endswith("\n") and len(text.encode("utf-8", "surrogatepass")) >= _DOCKER_PIECE
-    return Wrapped(text.rstrip("\r\n"), _whole_stamp(raw_time), raw_time, stream=_text(record.get("stream")), partial=partial)
+    stream = _text(record.get("stream"))
+    return Wrapped(text.rstrip("\r\n"), _whole_stamp(raw_time), raw_time, stream=stream, partial=partial)
 
 
 _EXPORT_TEXT = ("message", "data", "msg", "line")
@@ -409,8 +410,3 @@ PRI = re.compile(r"(?:[0-9]{1,6} )?<[0-9]{1,3}>(?=\S)")
 COMPOSE = re.compile(r"[\w.-]{1,64} +\| ")
 FACILITY = re.compile(r"[a-z]+[0-7]?\.[a-z]+:? +(?=[A-Z])")
 OCTETS = re.compile(r"[0-9]{1,6} (?=<[0-9]{1,3}>)")
-
-
-def utc(time: float) -> str:
-    """RFC 3339, for a stamp that stands in no line."""
-    return datetime.fromtimestamp(time, timezone.utc).isoformat()

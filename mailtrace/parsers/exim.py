@@ -8,38 +8,44 @@ from __future__ import annotations
 
 import re
 
-from mailtrace.ids import EXIM, is_exim
+from mailtrace.ids import is_exim
 from mailtrace.model import NOBODY, Accepted, Action, Attempt, Check, Event, Note, Peer, Removed
 from mailtrace.parsers.grammar import UNPARSED, Made, unglued
 
-_ADDRESS = r'(?:[^\s"<>]|"(?:[^"\\]|\\.)*")+'
+_QUOTED = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+_ADDRESS = rf'(?=[^\s<>])[^\s"<>]*(?:{_QUOTED}[^\s"<>]*)*'
+_BRACKETS = rf'<([^<>"]*(?:{_QUOTED}[^<>"]*)*)>'
 _ARRIVED = re.compile(rf"(<=|\(=) (<>|{_ADDRESS})(?: (.*))?", re.DOTALL)
 _DELIVERY = re.compile(r"(=>|->|>>|\*>|\*\*|==) (.*)", re.DOTALL)
 _RECIPIENT = re.compile(rf"<>|{_ADDRESS}")
 _PROGRAM = re.compile(r"[|/>:].*?(?= <| \(| [A-Z]{1,3}=|: |$)", re.DOTALL)
-_ALIAS = re.compile(r" \(([^()]*)\)| <((?:[^<>\"]|\"(?:[^\"\\]|\\.)*\")*)>")
+_ALIAS = re.compile(rf" \(([^()]*)\)| {_BRACKETS}")
 _HOST = re.compile(
     r" H=(?:(?P<name>[^\s()\[\]=]+) )?(?:\((?P<helo>[^()]*(?:\([^()]*\)[^()]*)*)\) )?"
     r"\[(?P<ip>[^\]\s]*)\](?::(?P<port>[0-9]{1,5}))?\*?(?=[\s:]|$)"
 )
-_FIELD = re.compile(r" (?P<key>[A-Za-z][A-Za-z_]{0,7}\*?)=(?:\"(?P<quoted>(?:[^\"\\]|\\.)*)\"|(?P<bare>[^\s\"]*))(?=[\s:]|$)")
+_FIELD = re.compile(
+    r" (?P<key>[A-Za-z][A-Za-z_]{0,7}\*?)="
+    r"(?:\"(?P<quoted>[^\"\\]*(?:\\.[^\"\\]*)*)\"(?=:?(?:\s|$))|(?P<bare>[^\s\"]*?)(?=:?(?:\s|$)))",
+    re.DOTALL,
+)
 _FLAG = re.compile(r" (?:K|L\*?|PRDR|TFO\*?|CHUNKING|DANE|RFC2369|D8)(?=[\s:]|$)")
 _FOR = re.compile(rf" for ((?:{_ADDRESS})(?: {_ADDRESS})*)$")
 _SENT_FROM = re.compile(r" from <([^<>]*)>")
 _DEFER = re.compile(r"(?: (routing|delivery))? defer \((-?[0-9]+)\)")
 _DURATION = re.compile(r" (?:DT|QT|RT)=[0-9.smhdw]+(?=[\s:]|$)")
 _REJECTED = re.compile(
-    r"(?P<before>.*?)(?: (?P<temporarily>temporarily))? rejected (?P<stage>RCPT|MAIL|EHLO or HELO|HELO|EHLO|VRFY|EXPN|ETRN|"
-    r"AUTH|STARTTLS|connection|after DATA|during MIME ACL checks|by local_scan\(\)|by non-SMTP ACL|after PRDR response|"
+    r"(?P<before>.*?)(?: (?P<temporarily>temporarily))? rejected "
+    r"(?P<stage>RCPT|MAIL|EHLO or HELO|HELO|EHLO|VRFY|EXPN|ETRN|AUTH|STARTTLS|connection|after DATA|during MIME ACL checks|by local_scan\(\)|by non-SMTP ACL|after PRDR response|"
     r"DATA|message|QUIT|from)(?:(?= )| ?)(?P<rest>.*)",
     re.DOTALL,
 )
-_REJECT_TARGET = re.compile(rf" ?<((?:[^<>\"]|\"(?:[^\"\\]|\\.)*\")*)>(?::? (.*))?|({_ADDRESS}): (.*)", re.DOTALL)
+_REJECT_TARGET = re.compile(rf" ?{_BRACKETS}(?::? (.*))?| ?([^\s:<>]+): (.*)", re.DOTALL)
 _DISCARDED = re.compile(r"(?P<before>.*?) RCPT <(?P<rcpt>[^<>]*)>: discarded by RCPT ACL(?:: (?P<text>.*))?", re.DOTALL)
 _SENDER = re.compile(r" F=<([^<>]*)>")
 _CODE = re.compile(r"(?:([245][0-9]{2})(?: |-|$))?(?:([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$))?")
 _REMOTE_CODE = re.compile(r": ([245][0-9]{2})[ -](?:([245]\.[0-9]{1,3}\.[0-9]{1,3})(?= |$))?")
-_STAGES = {"after DATA": "END-OF-MESSAGE", "DATA": "DATA", "connection": "CONNECT", "EHLO or HELO": "EHLO", "from": "CONNECT"}
+_STAGES = {"after DATA": "END-OF-MESSAGE", "connection": "CONNECT", "EHLO or HELO": "EHLO", "from": "CONNECT"}
 _STATUS = {"=>": "sent", "->": "sent", ">>": "sent", "*>": "deliverable", "**": "bounced", "==": "deferred"}
 
 _ACTIONS = (
@@ -216,7 +222,7 @@ def _arrived(rest: str) -> Event | None:
             tail = tail[sent_from.end() :]
         if listed := _FOR.fullmatch(tail):
             recipients = tuple(_RECIPIENT.findall(listed[1]))
-        elif tail.strip() and not tail.startswith((" for ", " from ")):
+        elif tail.strip() and not tail.startswith((" for ", " from ")) and "P" not in value:
             return None
     authenticator, _, user = value.get("A", "").partition(":")
     if not authenticator:
@@ -349,7 +355,6 @@ def _discarded(text: str) -> Event | None:
 
 
 _INNER_PID = re.compile(r" ?\[([0-9]{1,10})\] ")
-_SPLIT_MARK = re.compile(r"\[[0-9]{1,3}[/\\][0-9]{1,3}\] ")
 
 
 def body(line: str, at: int) -> tuple[int, str]:
@@ -358,6 +363,3 @@ def body(line: str, at: int) -> tuple[int, str]:
     if found is not None:
         return int(found[1]), line[found.end() :]
     return 0, line[at:].removeprefix(" ")
-
-
-ID = re.compile(EXIM)

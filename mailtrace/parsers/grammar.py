@@ -17,7 +17,7 @@ Grammar = Callable[[str, str], "Made | None"]
 """Called with the service of the tag and the text; None for a line that tells of no message."""
 
 _GLUED = re.compile(
-    r"(?:[A-Z][a-z]{2} {1,2}[0-9]{1,2} [0-9]{2}:[0-9]{2}:[0-9]{2}|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2})"
+    r"(?:[A-Z][a-z]{2} {1,2}[0-9]{1,2}|[0-9]{4}-[0-9]{2}-[0-9]{2})[T ][0-9]{2}:[0-9]{2}:[0-9]{2}"
     r"[^\s\[\]]{0,16} [^\s\[\]]{1,255} [^\s\[\]:]{1,128}\[[0-9]{1,10}\]: "
 )
 

@@ -1,8 +1,8 @@
 """Postfix: what each of its lines says.
 
 The grammar is that of the sources (smtpd.c, cleanup.c, log_adhoc.c, qmgr, bounce, postsuper), versions 2.0 to 3.11.
-Every event hangs on a queue ID of the right shape at the beginning of the text; nothing is searched for in the middle of
-a line, where the text is somebody else's. Line kinds are told apart by the first letters behind the ID.
+Every event hangs on a queue ID of the right shape at the beginning of the text; nothing is searched for in the middle
+of a line, where the text is somebody else's. Line kinds are told apart by the first letters behind the ID.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _REMOVED = Removed()
 # a NamedTuple made in C, without the detour through its Python constructor
 _new = cast("Callable[[type[Any], tuple[object, ...]], Any]", tuple.__new__)
 
-_ADDRESS = r'<((?:[^<>"]|"(?:[^"\\]|\\.)*")*)>'
+_ADDRESS = r'<([^<>"]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^<>"]*)*)>'
 # Character classes of one excluded letter are the quickest there are; what they let in is checked afterwards.
 _TO = re.compile(
     r"to=<([^>]*)>, (?:orig_to=<([^>]*)>, )?relay=([^,]+), (?:conn_use=[^,]+, )?delay=([^,]+), "
@@ -86,6 +86,10 @@ _CHECK = re.compile(
     r"(header|body|mime header|nested header|[A-Z][A-Z-]*)(?: (.*))?",
     re.DOTALL,
 )
+_CHECKS = (
+    "warning", "info", "prepend", "replace", "filter", "hold", "redirect", "discard", "bcc", "reject", "milter-reject",
+    "strip", "pass", "delay", "defer", "tempfail",
+)  # fmt: skip
 _ACTIONS = {"warning": "warn", "reject_warning": "warn", "tempfail": "defer", "quarantine": "hold"}
 _TAIL = re.compile(
     rf"; from=(?:{_ADDRESS}|<([^<>]*)>)(?:,? to=(?:{_ADDRESS}|<([^<>]*)>))?(?:,? proto=(\w+))?"
@@ -133,10 +137,8 @@ class Postfix:
             "exp": _queue_action,
             "ski": _queue_action,
         }
-        for action in ("warning", "info", "prepend", "replace", "filter", "hold", "redirect", "discard", "bcc", "reject"):
+        for action in _CHECKS:
             self._kinds[action[:3]] = _check
-        for action in ("milter-reject", "warn", "strip", "pass", "delay", "defer", "tempfail"):
-            self._kinds.setdefault(action[:3], _check)
 
     def __call__(self, service: str, text: str) -> Made | None:
         """The queue ID and event of a line; None for one that says nothing, `UNPARSED` for an unknown one."""
@@ -329,8 +331,8 @@ _SILENT = re.compile(
     r"statistics: |(?:Anonymous|Trusted|Untrusted|Verified|Fingerprint) TLS |setting up TLS connection |SSL_|TLS |"
     r"(?:Host|Server) |certificate |table |reload|refreshing |terminating |daemon started|starting |stopping |"
     r"improper command pipelining |non-SMTP command |hostname |using |initializing |cache |mapping |input attribute |"
-    r"[\w.:\[\]-]+: (?:re-using|certificate|subject_CN|issuer|Matched|depth|TLS|SSL|[Uu]ntrusted|[Tt]rusted|no )|"
-    r"client [\w.:\[\]-]+: |conversation with |host |milter |Deleted: |Requeued: |Placed on hold: |Released from hold: |"
+    r"[\w.:\[\]-]{1,300}: (?:re-using|certificate|subject_CN|issuer|Matched|depth|TLS|SSL|[Uu]ntrusted|[Tt]rusted|no )|"
+    r"client [\w.:\[\]-]{1,300}: |conversation with |host |milter |Deleted: |Requeued: |Placed on hold: |Released from hold: |"
     r"Expired: |abort |helo |[<>] |xsasl_|sql_|dict_|match_|name_mask|open |unlink |rewrite |watchdog|idle|private/|"
     r"before-|after-|sender_bcc|alias |enabling |save |deliver|Cannot |no |not |unknown |discarding |mail for )"
 )
