@@ -7,8 +7,12 @@ with a text that says what was expected.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
+
+from mailtrace.problem import did_you_mean
 
 LOCAL = "local"
 LONGEST = 100 * 366 * 86400
@@ -23,6 +27,8 @@ _SECONDS = {
     **dict.fromkeys(("w", "week", "weeks"), 7 * 86400.0),
 }
 _PART = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s*([A-Za-z]+)\s*", re.ASCII)
+_NAME = re.compile(r"[A-Za-z][\w+-]*(?:/[\w+-]+)*", re.ASCII)
+LONGEST_NAME = 64
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d{2})(?::?(\d{2}))?", re.ASCII | re.IGNORECASE)
 _DAY = re.compile(r"(\d{4})-(\d{2})-(\d{2})|(\d{4})(\d{2})(\d{2})|(today|yesterday)", re.ASCII | re.IGNORECASE)
 _CLOCK = re.compile(
@@ -65,11 +71,20 @@ def zone(text: str) -> tzinfo | None:
         minutes = int(offset[2]) * 60 + int(offset[3] or 0)
         if minutes < 24 * 60 and int(offset[3] or 0) < 60:
             return timezone(timedelta(minutes=-minutes if offset[1] == "-" else minutes))
-    # Only names that the database lists: a lookup of any other text would open a path made of it.
-    elif said in available_timezones():
-        return ZoneInfo(said)
-    msg = f'{_shown(text)} is not a time zone; write "Europe/Berlin", "UTC", "+02:00" or "local"'
+    # A name becomes a path of the database: nothing but names is looked up.
+    elif len(said) <= LONGEST_NAME and _NAME.fullmatch(said):
+        with suppress(KeyError, OSError, ValueError):
+            return ZoneInfo(said)
+    near = did_you_mean(said, _zone_names())
+    hint = near or 'write "Europe/Berlin", "UTC", "+02:00" or "local"'
+    msg = f"{_shown(text)} is not a time zone; {hint}"
     raise ValueError(msg)
+
+
+@lru_cache(maxsize=1)
+def _zone_names() -> frozenset[str]:
+    """Every name of the database; reading them takes a while."""
+    return frozenset(available_timezones())
 
 
 def moment(text: str, now: float, where: tzinfo | None = None) -> float:
@@ -89,7 +104,7 @@ def moment(text: str, now: float, where: tzinfo | None = None) -> float:
         return _calendar(said, now, where)
     except (ValueError, OverflowError, OSError) as error:
         why = f": {error}" if isinstance(error, ValueError) and str(error) else ""
-        if "; write " in why:  # about the zone behind it, with its own cure
+        if "; " in why:  # about the zone behind it, with its own cure
             raise
         msg = f"{_shown(text)} is not a time{why}; write {_FORMS}"
         raise ValueError(msg) from None

@@ -128,7 +128,9 @@ def test_the_local_zone_is_left_to_the_machine(text: str) -> None:
     assert times.zone(text) is None
 
 
-@pytest.mark.parametrize("text", ["Europe", "../../etc/passwd", "/etc/localtime", "+25:00", "+02:99", "x" * 9999, "\0"])
+@pytest.mark.parametrize(
+    "text", ["Europe", "../../etc/passwd", "/etc/localtime", "leapseconds", "+25:00", "+02:99", "x" * 9999, "\0"]
+)
 def test_what_is_no_zone_is_said_to_be_none_and_no_file_is_opened(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time zone"):
         times.zone(text)
@@ -139,3 +141,9 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     for read in (times.duration, times.zone, lambda said: times.moment(said, NOW, UTC)):
         with suppress(ValueError):
             read(text)
+
+
+def test_a_misspelt_zone_gets_its_near_match() -> None:
+    for said in ("Europe/Berln", "europe/berlin"):
+        with pytest.raises(ValueError, match=r'did you mean "Europe/Berlin"\?'):
+            times.zone(said)

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import entry_points
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -262,18 +262,25 @@ def _fresh(tree: Node) -> Node:
 
 def _words(section: str, rules: Schema) -> list[str]:
     """The names of the modules of a section: ours, from the schema, and other packages'."""
-    others = (point.name for point in entry_points(group=ENTRY_POINTS[section]))
-    return [*rules["$defs"][section]["properties"], *others]
+    return [*rules["$defs"][section]["properties"], *_others(section)]
+
+
+@lru_cache(maxsize=len(ENTRY_POINTS))
+def _others(section: str) -> tuple[str, ...]:
+    """The names of other packages' modules of a section. Asking the installed packages takes a while."""
+    from importlib.metadata import entry_points
+
+    return tuple(point.name for point in entry_points(group=ENTRY_POINTS[section]))
 
 
 def _job_rules() -> Schema:
     """The job's schema with the modules of other packages, and without the config's, which is checked by itself."""
     rules = schema("job")
     rules["properties"]["config"] = {}
-    for section, group in ENTRY_POINTS.items():
+    for section in ENTRY_POINTS:
         known = rules["$defs"][section]["properties"]
-        for point in entry_points(group=group):
-            known.setdefault(point.name, {"type": "object"})
+        for name in _others(section):
+            known.setdefault(name, {"title": name, "type": "object"})
     return rules
 
 

@@ -22,6 +22,8 @@ _WORDS = {
     "null": "null",
 }
 _MOST_NAMED = 12
+_MOST_SAID = 50
+"""Unknown keys of one mapping that are told one by one."""
 
 
 def data_folder() -> Path:
@@ -166,7 +168,9 @@ def _explain(error: Any, node: Node, parent: Node | None, last: str | int | None
     if kind == "additionalProperties":
         known = list(rules.get("properties", {}))
         extra = [key for key in node.value if key not in known]
-        return [_unknown(node.value[key], key, known, rules, called) for key in extra], extra
+        found = [_unknown(node.value[key], key, known, rules, called) for key in extra[:_MOST_SAID]]
+        rest = len(extra) - len(found)
+        return found + ([node.problem(f"and {rest} more keys that there are not")] if rest else []), extra
     if isinstance(node.value, dict) and isinstance(error.instance, str):
         # A rule about the names of keys: the error has the mapping's path.
         key = error.instance

@@ -244,8 +244,11 @@ class _Reader:
             if self.inventory.open:
                 found.update(dict.fromkeys(unknown))
             elif self.named:
-                for name in unknown:
-                    self.values.problems.append(self._unknown(node, name))
+                self.values.problems += [self._unknown(node, name) for name in unknown[:3]]
+                if len(unknown) > 3:
+                    self.values.wrong(
+                        node, f'and {len(unknown) - 3} more hosts of "{node.value}" are not in the config'
+                    )
         return tuple(found)
 
     def _unknown(self, node: Node, name: str) -> Problem:

@@ -75,6 +75,13 @@ def test_what_breaks_the_schema_is_said_and_taken_out(document: Any, left: Any, 
     assert {k: v for k, v in after.items() if k != "many"} == {k: v for k, v in left.items() if k != "many"}
 
 
+def test_very_many_unknown_keys_are_not_told_one_by_one() -> None:
+    left, problems = checked({f"k{number}": 1 for number in range(20_000)})
+    assert left == {}
+    assert len(problems) == 51
+    assert "and 19950 more" in problems[-1]
+
+
 def test_null_means_not_set() -> None:
     assert checked({"name": None, "part": None, "many": [{"one": None}], "none": None}) == (
         {"part": {}, "many": [{"one": {}}], "none": None},

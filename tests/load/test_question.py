@@ -303,6 +303,12 @@ def test_a_value_that_means_nothing_is_one_problem(job: dict[str, Any], message:
     assert message in said[0]
 
 
+def test_a_range_of_unknown_hosts_is_not_told_host_by_host() -> None:
+    said = problems(find={"start_host": "web[1:9999]"})
+    assert len(said) == 4
+    assert said[3] == 'find.start_host: and 9996 more hosts of "web[1:9999]" are not in the config'
+
+
 def test_expectations_are_read() -> None:
     job = load(
         expect=[{"delivered": "all"}, {"within": "1m"}, {"path_includes": ["mx"]}, {"found": False}, {"count": ">= 2"}]
