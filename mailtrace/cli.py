@@ -152,6 +152,7 @@ class _Request:
     def __init__(self, kind: str, given: Given) -> None:
         self.kind = kind
         self.given = given
+        self.sets: list[str] = []
         self.only_looks = bool(given.get("plan") or given.get("check") or given.get("print_job"))
 
     def load(self) -> Job:
@@ -174,12 +175,12 @@ class _Request:
         from mailtrace.request import as_flags, as_sets, split_hosts
 
         path = self.given["job"]
-        values = self._values()
+        self.sets = [*sets, *(as_sets(self._values()) if path else ()), *self.given["set"]]
         try:
             return load_job(
                 path or self.document(),
                 variables=self.given["var"],
-                sets=[*sets, *(as_sets(values) if path else ()), *self.given["set"]],
+                sets=self.sets,
                 config=self._config_of_job(path) if path else None,
                 limit=split_hosts(self.given.get("limit") or ()),
                 secrets=self._secrets(),
@@ -276,10 +277,12 @@ class _Request:
         return 3 if missing and job.on_unreachable != "warn" else 0
 
     def _print_job(self) -> int:
-        from mailtrace.load import to_yaml
+        from mailtrace.request import printed
 
-        self.load()  # a job that would not run is not printed
-        _put(to_yaml(self.document()))
+        job = self.load()  # a job that would not run is not printed
+        path = self.given["job"]
+        config = self._config_of_job(path) if path else self._config()
+        _put(printed(path or self.document(), self.sets, config, job, self.given))
         return 0
 
     # ---------------------------------------------------------------------------------- running
@@ -367,8 +370,17 @@ def _say(text: str) -> None:
 
 
 def _put(text: str) -> None:
-    """A piece of the product, on stdout."""
-    sys.stdout.write(text)
+    """A piece of the product, on stdout. Raises `ExportError`, but lets a closed pipe through."""
+    from mailtrace.errors import ExportError
+
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _abandon_stdout()
+        raise ExportError(f"cannot write standard output: {error.strerror or error}") from None
 
 
 def _count(number: int, what: str) -> str:
@@ -381,7 +393,6 @@ def _guarded(work: Callable[[], int], given: Given) -> int:
 
     try:
         code = work()
-        sys.stdout.flush()
     except RequestError as error:
         for problem in error.problems:
             _say(str(problem) if problem.place else f"mailtrace: {problem}")
@@ -395,12 +406,6 @@ def _guarded(work: Callable[[], int], given: Given) -> int:
     except BrokenPipeError:
         _abandon_stdout()
         return 0
-    except OSError as error:
-        if _stdout_works():
-            return _bug(error, given)
-        _abandon_stdout()
-        _say(f"mailtrace: cannot write standard output: {error.strerror or error}")
-        return 4
     except Exit:
         raise
     except Exception as error:  # noqa: BLE001 - a user gets no traceback
@@ -420,14 +425,6 @@ def _bug(error: Exception, given: Given) -> int:
     else:
         _say("Please report it as CONTRIBUTING.md says, with what the same command prints with -vv.")
     return BUG
-
-
-def _stdout_works() -> bool:
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _abandon_stdout() -> None:
@@ -609,7 +606,7 @@ class App(Program):
         """`mailtrace 0.1.0`."""
         from mailtrace import __version__
 
-        _put(f"mailtrace {__version__}\n")
+        sys.stdout.write(f"mailtrace {__version__}\n")
 
     def print_help(self) -> None:
         """The commands, and how to go on from here."""
@@ -617,14 +614,14 @@ class App(Program):
         lines += [f"  {task.name:<9} {_summary(task)}" for task in COMMANDS]
         lines += ["", *EXAMPLES[""], "", "More: mailtrace COMMAND --help", "", "Also:", ""]
         lines += [f"  {name:<35} {text}" for name, text in CORE]
-        _put("\n".join(lines) + "\n")
+        sys.stdout.write("\n".join(lines) + "\n")
 
     def print_task_help(self, name: str) -> None:
         """The flags of one command, in groups."""
         import shutil
 
         width = max(50, min(shutil.get_terminal_size().columns, 110))
-        _put("\n".join(_help(self.collection[name], width)) + "\n")
+        sys.stdout.write("\n".join(_help(self.collection[name], width)) + "\n")
 
 
 CORE = (

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from mailtrace.errors import RequestError
 from mailtrace.flags import ASK
-from mailtrace.load import literal
+from mailtrace.load import data_folder, literal, to_yaml
+from mailtrace.load.overrides import override, read_sets, read_variables
+from mailtrace.load.tree import Node, from_python, from_yaml
 from mailtrace.problem import Problem
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from mailtrace.flags import Given
     from mailtrace.job import Export, Job, Option
+    from mailtrace.load import ConfigLike
 
 DEFAULT_EXPORT = {"trace": "timeline", "graph": "dot"}
 ENDINGS = {
@@ -130,6 +133,79 @@ def shown(job: Job, given: Given) -> Job:
     return replace(job, export=tuple(export(one) for one in job.export))
 
 
+# ---------------------------------------------------------------------------------------- --print-job
+
+
+def printed(asked: str | dict[str, Any], sets: list[str], config: ConfigLike, job: Job, given: Given) -> str:
+    """The job file of a command line: what it asked (a job file or a document) with what was set over it.
+
+    `config` is the one to write in, None to keep the file's own; `job` is what all of it was loaded as. Paths are
+    absolute, so that it means the same from anywhere.
+    """
+    tree = _tree(asked)
+    for each in read_sets(sets, []):
+        override(tree, each, [])
+    out: dict[str, Any] = {"version": 1, "kind": job.kind, **tree.plain()}
+    folder = Path(absolute(asked)).parent if isinstance(asked, str) else Path.cwd()
+    if config is not None:
+        out["config"] = config
+    elif isinstance(out.get("config"), str):
+        out["config"] = _from(folder, out["config"])
+    if given.get("var"):
+        out["vars"] = {**out.get("vars", {}), **{k: literal(v) for k, v in read_variables(given["var"], []).items()}}
+    _fix_sources(out, folder, job, limited=bool(given.get("limit")))
+    for step in out.get("export", ()):
+        for name, options in step.items():
+            _fix_export(name, options, given)
+    ordered = {key: out[key] for key in (*ORDER, *out) if key in out}
+    return f"# yaml-language-server: $schema={data_folder() / 'schemas' / 'job.schema.json'}\n{to_yaml(ordered)}"
+
+
+ORDER = ("version", "kind", "name", "description", "config", "vars", "find", "source", "parse", "walk")
+
+
+def _tree(asked: str | dict[str, Any]) -> Node:
+    if isinstance(asked, dict):
+        return from_python(asked)[0]
+    tree, problems, _ = from_yaml(Path(asked).read_bytes(), asked)
+    if tree is None:
+        raise RequestError(problems)
+    return tree
+
+
+def _from(folder: Path, path: str) -> str:
+    """A path of a job file, seen from anywhere; what begins with a variable or with home already is."""
+    if path.startswith(("~", "${")) or path in ("", "-", "journal"):
+        return path
+    return os.path.normpath(folder / path)
+
+
+def _fix_sources(out: dict[str, Any], folder: Path, job: Job, *, limited: bool) -> None:
+    """Absolute paths of the job's own logs; with --limit, the hosts that are left."""
+    if limited:
+        steps = {name: options for step in out.get("source", ()) for name, options in step.items()}
+        out["source"] = [
+            {source.name: {**steps.get(source.name, {}), "hosts": list(source.hosts)}} for source in job.source
+        ]
+    for step in out.get("source", ()):
+        for name, options in step.items():
+            if name == "files" and options.get("log_files"):
+                logs = options["log_files"]
+                options["log_files"] = [_from(folder, log) for log in ([logs] if isinstance(logs, str) else logs)]
+
+
+def _fix_export(name: str, options: dict[str, Any], given: Given) -> None:
+    if options.get("to", "-") != "-":
+        options["to"] = _from(Path.cwd(), options["to"])
+    if name in _ZONED and (zone := _zone(given)):
+        options["time_zone"] = zone
+    if name == "timeline" and given.get("all"):
+        options["all"] = True
+
+
+_ZONED = ("timeline", "html", "csv")
+
+
 def names_logs(path: str) -> bool:
     """Whether a job file says itself where its logs are. True where it can't be read: that is `load_job`'s to tell."""
     try:
@@ -163,7 +239,7 @@ def _module(name: str, given: Given, to: str = "-") -> dict[str, Any]:
     options: dict[str, Any] = {} if to == "-" and name == "timeline" else {"to": to}
     if name == "timeline" and given.get("all"):
         options["all"] = True
-    if name in ("timeline", "html", "csv") and (zone := _zone(given)):
+    if name in _ZONED and (zone := _zone(given)):
         options["time_zone"] = zone
     return {name: options}
 

@@ -105,9 +105,7 @@ def test_help_is_there_however_it_is_asked_for(mailtrace: Callable[..., Said]) -
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])
-def test_help_fits_the_terminal(
-    mailtrace: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, columns: int
-) -> None:
+def test_help_fits_the_terminal(mailtrace: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     text = mailtrace("trace", "--help").out.partition("Examples:")[0]
     assert max(map(len, text.splitlines())) <= max(columns, 60)
@@ -158,9 +156,7 @@ def test_words_find_their_flags(line: str, same: str) -> None:
 
 
 def test_the_start_needs_no_library_but_invoke() -> None:
-    code = (
-        "import sys, invoke; before = set(sys.modules); import mailtrace.cli; print(*(set(sys.modules) - before))"
-    )
+    code = "import sys, invoke; before = set(sys.modules); import mailtrace.cli; print(*(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert "mailtrace" in loaded
@@ -187,3 +183,406 @@ def test_settings_of_invoke_are_none_of_ours(tmp_path: Path) -> None:
     (tmp_path / ".invoke.yaml").write_text("this: [is not YAML")
     done = program("--list", env={**os.environ, "HOME": str(tmp_path), "INVOKE_RUN_ECHO": "1"})
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# ------------------------------------------------------------------------------------------- answers
+
+
+def test_a_trace_is_told_on_stdout_and_nothing_on_stderr(mailtrace: Callable[..., Said]) -> None:
+    said = mailtrace("trace", "-c", CONFIG, "--sender", "wolf@world.lab.test", "--utc")
+    assert (said.code, said.err) == (0, "")
+    assert "wolf@world.lab.test" in said.out
+
+
+def test_a_command_line_and_the_job_that_it_prints_give_the_same_answer(
+    mailtrace: Callable[..., Said], tmp_path: Path
+) -> None:
+    line = ["trace", "-c", os.path.relpath(CONFIG), "-h", "mx", "-k", "wolf", "--time", "2026-11-23T01:04:24Z"]
+    line += ["--time-range", "3s", "--format", "json"]
+    answer = mailtrace(*line)
+    assert len(json.loads(answer.out)["mails"]) > 1
+    printed = mailtrace(*line, "--print-job")
+    assert (printed.code, printed.err) == (0, "")
+    assert printed.out.startswith("# yaml-language-server: $schema=/")
+    job = tmp_path / "job.yaml"
+    job.write_text(printed.out)
+    again = mailtrace("play", job)
+    expected, got = json.loads(answer.out), json.loads(again.out)
+    assert got["job"].pop("name") == "job"
+    expected["job"].pop("name")
+    assert got == expected
+    assert mailtrace("lint", job) == (0, "", "")
+
+
+def test_a_printed_job_means_what_was_typed_whatever_was_typed(
+    mailtrace: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "leaked")
+    odd = "${env:SECRET} \"' # : \\ é"
+    printed = mailtrace("trace", "-c", CONFIG, "-k", odd, "--sender", "", "-e", "a=b", "--print-job").out
+    (tmp_path / "job.yaml").write_text(printed)
+    from mailtrace import load_job
+
+    find = load_job(tmp_path / "job.yaml").find
+    assert (find.keywords, find.sender) == ((odd,), "")
+    assert "leaked" not in printed
+
+
+def test_a_password_is_never_printed(mailtrace: Callable[..., Said], tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(f"method: files\nfiles_config: {{hosts: {{mx1: {{log_files: [{DEMO}/mx1.log]}}}}}}\n")
+    for more in (["--print-job"], ["--plan"], ["-vv"]):
+        said = mailtrace("trace", "-c", config, "-k", "x", "--login-pass", "hunter2-secret", *more)
+        assert "hunter2-secret" not in said.out + said.err
+
+
+def test_the_endings_of_o_write_files_and_leave_stdout_empty(
+    mailtrace: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, begin in (("a/b/x.dot", "digraph"), ("x.json", "{"), ("x.txt", "")):
+        assert mailtrace("trace", "-c", CONFIG, "-k", "wolf", "-o", name) == (0, "", "")
+        assert (tmp_path / name).read_text().startswith(begin)
+        assert oct((tmp_path / name).stat().st_mode & 0o777) == oct(0o666 & ~_umask())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "x.json", "x.txt"]
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_o_minus_is_stdout(mailtrace: Callable[..., Said]) -> None:
+    plain = mailtrace("graph", "-c", CONFIG, "-k", "wolf")
+    assert plain.out.startswith("digraph {\n")
+    assert mailtrace("graph", "-c", CONFIG, "-k", "wolf", "-o", "-") == plain
+
+
+def test_the_kind_of_answer_is_the_command_s_the_question_the_job_s(mailtrace: Callable[..., Said]) -> None:
+    assert mailtrace("graph", DEMO.parent / "demo.yaml").out.startswith("digraph {")
+    assert '"mails"' in mailtrace("graph", DEMO.parent / "demo.yaml", "--format", "json").out
+    day = mailtrace("trace", DEMO.parent / "day-graph.yaml", "-c", CONFIG, "-e", "since=2026-11-23T01:00Z",
+                    "-e", "until=2026-11-23T02:00Z")  # fmt: skip
+    assert day.code == 0
+    assert "digraph" not in day.out
+
+
+def test_flags_lead_over_the_job(mailtrace: Callable[..., Said]) -> None:
+    said = mailtrace("trace", DEMO.parent / "demo.yaml", "--recipient", "greta@gamma.lab.test", "--format", "json")
+    mails = json.loads(said.out)["mails"]
+    assert mails
+    assert any(row["original_recipient"] == "greta@gamma.lab.test" for row in mails[0]["recipients"])
+
+
+@pytest.mark.parametrize(
+    "line, code, told",
+    [
+        ("trace -c {c} -h mx9 -k x", 2, '--start-host: there is no host or cluster "mx9"'),
+        ("trace {j} -h mx9 -k x", 2, '--start-host: there is no host or cluster "mx9"'),
+        ("trace -c {c} --time 25:77", 2, '--time: "25:77" is not a time'),
+        ("trace -c {c} --since 2026-01-02 --until 2026-01-01", 2, "ends before it starts"),
+        ("trace -c {c} --time-range 2h", 2, "time"),
+        ("trace -c {c} --limit nope", 2, 'there is no host or cluster "nope"'),
+        ("trace -c {c} --tz Mars/Olympus", 2, "Mars/Olympus"),
+        ("trace -c {c} --log-level LOUD", 2, "--log-level LOUD"),
+        ("trace -c {c} --set walk.max_hop=5", 2, "max_hops"),
+        ("trace -c {c} --format tomeline", 2, "timeline"),
+        ("trace -c /nope.yaml -k x", 2, "/nope.yaml"),
+        ("trace -c / -k x", 2, "/"),
+        ("play /nope.yaml", 2, "/nope.yaml"),
+        ("lint /nope.yaml", 2, "1 problem"),
+        ("tracing -c {c}", 2, "tracing extra"),
+        ("trace -c {c} -k there-is-no-such-text", 1, ""),
+        ("graph -c {c} -k there-is-no-such-text", 1, "no mail found"),
+        ("graph --log mx1=/nope.log -k x", 3, "mx1: /nope.log"),
+        ("trace --log /nope.log -k x", 3, ""),
+        ("graph --log mx1=/ -k x", 3, "/"),
+        ("trace -c {c} -k wolf -o /proc/nope/x.json", 4, "cannot write /proc/nope/x.json"),
+        ("trace -c {c} -k wolf -o {c}/x.json", 4, "cannot write"),
+    ],
+)
+def test_what_goes_wrong_has_its_exit_code_and_one_message(
+    mailtrace: Callable[..., Said], line: str, code: int, told: str
+) -> None:
+    said = mailtrace(*line.format(c=CONFIG, j=DEMO.parent / "demo.yaml").split())
+    assert said.code == code
+    assert told in said.err
+    assert "Traceback" not in said.out + said.err
+
+
+def test_a_graph_of_nothing_is_an_empty_valid_one(mailtrace: Callable[..., Said]) -> None:
+    said = mailtrace("graph", "-c", CONFIG, "-k", "there-is-no-such-text")
+    assert said.out.split() == ["digraph", "{", "}"]
+
+
+def test_the_worst_code_of_several_jobs_counts_and_all_are_played(
+    mailtrace: Callable[..., Said], tmp_path: Path
+) -> None:
+    job = tmp_path / "nothing.yaml"
+    job.write_text(f"version: 1\nkind: graph\nconfig: {CONFIG}\nfind: {{keywords: [there-is-no-such-text]}}\n")
+    said = mailtrace("play", job, "/nope.yaml", DEMO.parent / "demo.yaml", "--utc")
+    assert said.code == 2
+    assert "digraph" in said.out
+    assert "wolf@world.lab.test" in said.out
+
+
+def test_lint_tells_where_and_nothing_is_right_silently(mailtrace: Callable[..., Said], tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text(f"version: 1\nkind: trace\nconfig: {CONFIG}\nfind:\n  keyword: [x]\n")
+    said = mailtrace("lint", tmp_path)
+    assert said.code == 2
+    assert f"{job}:5:3:" in said.out
+    assert "keywords" in said.out
+    assert "1 problem" in said.err
+    assert mailtrace("lint", DEMO.parent) == (0, "", "")
+
+
+def test_a_plan_opens_nothing(mailtrace: Callable[..., Said], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "mail.log")  # opening it would wait for ever
+    said = mailtrace("trace", "--log", f"mx1={tmp_path}/mail.log", "-k", "x", "--plan")
+    assert (said.code, said.err) == (0, "")
+    assert f"{tmp_path}/mail.log" in said.out
+    assert [line for line in said.out.splitlines() if not line.startswith(" ")] == [
+        "source files", "walk", "export timeline"
+    ]  # fmt: skip
+
+
+def test_check_tells_of_every_log_whether_it_can_be_read(mailtrace: Callable[..., Said]) -> None:
+    said = mailtrace("trace", "--log", f"mx1={DEMO}/mx1.log", "--log", "mx2=/nope.log", "--check")
+    assert said.code == 3
+    assert f"mx1: ok ({DEMO}/mx1.log)" in said.out
+    assert "mx2: /nope.log" in said.out
+    assert mailtrace("play", DEMO.parent / "demo.yaml", "--check").code == 0
+
+
+def test_a_bug_has_a_short_message_and_its_own_code(
+    mailtrace: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("hops\x1b[31m")
+
+    monkeypatch.setattr("mailtrace.run.walk", fail)
+    said = mailtrace("trace", "-c", CONFIG, "-k", "x")
+    assert said.code == 70
+    assert "this is a bug in mailtrace: KeyError" in said.err
+    assert "report" in said.err
+    assert "Traceback" not in said.err
+    assert "\x1b" not in said.err
+    assert "Traceback" in mailtrace("trace", "-c", CONFIG, "-k", "x", "-vv").err
+
+
+def test_messages_are_as_many_as_asked_for(mailtrace: Callable[..., Said]) -> None:
+    line = ("graph", "-c", CONFIG, "-k", "wolf")
+    assert mailtrace(*line).err == ""
+    assert "walk took" in mailtrace(*line, "-v").err
+    assert "walk …" not in mailtrace(*line, "-v").err
+    assert "walk …" in mailtrace(*line, "-vv").err
+    assert "walk took" in mailtrace(*line, "--log-level", "info").err
+    missing = ("graph", "--log", "mx1=/nope.log", "-k", "x")
+    assert mailtrace(*missing, "--log-level", "CRITICAL").err == ""
+
+
+def test_without_a_config_a_server_reads_its_own_logs(
+    mailtrace: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("mailtrace.request.OWN_LOGS", ["/nope", f"{DEMO}/mx1.log"])
+    for line in (["graph", "-k", "wolf"], ["play", DEMO.parent / "where-is-this-mail.yaml", "-e", "who=wolf",
+                 "-e", "since=2026-11-23T01:00Z", "-e", "until=2026-11-23T02:00Z"]):  # fmt: skip
+        said = mailtrace(*line)
+        assert said.code == 0, said
+        assert "mx1" in said.out
+
+
+# ------------------------------------------------------------------------------- the program as a whole
+
+
+def test_a_closed_pipe_ends_quietly() -> None:
+    command = f"{PROGRAM} trace -c {CONFIG} --format json | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert (done.stdout.splitlines()[-1], done.stderr) == ("0", "")
+    done = subprocess.run(["bash", "-c", f"{PROGRAM} trace --help | true; echo ${{PIPESTATUS[0]}}"],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+@pytest.mark.parametrize("line", [f"trace -c {CONFIG} -k wolf", f"trace -c {CONFIG} --print-job", "trace --help"])
+def test_a_full_disk_is_an_export_that_failed(line: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = program(*line.split(), capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 4
+    assert "cannot write standard output: No space left on device" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_terminal_without_letters_gets_their_numbers() -> None:
+    done = program("trace", "-c", CONFIG, "-k", "wolf", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_was_found_is_reported_when_the_run_is_stopped(tmp_path: Path, number: int, code: int) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    out = tmp_path / "report.json"
+    command = [PROGRAM, "trace", "--log", f"mx1={DEMO}/mx1.log", "--log", "zz=-", "-k", "wolf", "-o", str(out)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stderr
+        time.sleep(1.5)  # until it waits for the rest of standard input
+        assert process.poll() is None
+        process.send_signal(number)
+        assert process.wait(20) == code
+        assert "Traceback" not in process.stderr.read()
+    assert json.loads(out.read_text())["partial"] is True
+
+
+# ------------------------------------------------------------------------------------------ mailtrace run
+
+
+class Terminal:
+    """The program at a terminal of its own."""
+
+    def __init__(self, *words: object, columns: int = 80) -> None:
+        self.master, slave = pty.openpty()
+        env = {**os.environ, "COLUMNS": str(columns), "LINES": "50", "TERM": "xterm"}
+        self.process = subprocess.Popen(
+            [PROGRAM, *map(str, words)], stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True,
+            preexec_fn=lambda: _take(slave),
+        )  # fmt: skip
+        os.close(slave)
+        self.text = ""
+
+    def until(self, wanted: str) -> str:
+        """What was shown until the text came."""
+        end = time.monotonic() + 20
+        while wanted not in self.text and time.monotonic() < end:
+            if select.select([self.master], [], [], 0.1)[0] and not self._read():
+                break
+        assert wanted in self.text, self.text
+        shown, _, self.text = self.text.partition(wanted)
+        return shown + wanted
+
+    def _read(self) -> bool:
+        try:
+            piece = os.read(self.master, 65536).decode(errors="replace")
+        except OSError:
+            return False
+        self.text += piece.replace("\r\n", "\n")
+        return bool(piece)
+
+    def type(self, text: str) -> None:
+        """Type something, with its Enter."""
+        os.write(self.master, text.encode())
+
+    def end(self) -> tuple[int, str]:
+        """Exit code and the last words."""
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            if select.select([self.master], [], [], 0.1)[0] and not self._read():
+                break
+        return self.process.wait(20), self.text
+
+
+def _take(slave: int) -> None:
+    import fcntl
+    import termios
+
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Terminal]]:
+    opened: list[Terminal] = []
+
+    def start(*words: object, columns: int = 80) -> Terminal:
+        opened.append(Terminal(*words, columns=columns))
+        return opened[-1]
+
+    yield start
+    for each in opened:
+        each.process.kill()
+        each.process.wait()
+        os.close(each.master)
+
+
+RUN = ("run", DEMO.parent / "demo.yaml", "--utc")
+
+
+def test_run_goes_from_hop_to_hop_as_it_is_told(terminal: Callable[..., Terminal]) -> None:
+    screen = terminal(*RUN)
+    listed = screen.until("n to stop] ")
+    assert "wolf@world.lab.test" in listed
+    assert "mx1 A264B2B2943" in listed
+    screen.type("nonsense\n")
+    assert 'There is no mail "nonsense"' in screen.until("n to stop] ")
+    screen.type("A264B2B2943\n")
+    assert "next: filter1 A30122FC074" in screen.until("Go on to filter1 A30122FC074? [Y/n/local/<next hop>] ")
+    screen.type("local\n")
+    assert "There is no further queue ID on mx1." in screen.until("<next hop>] ")
+    screen.type("y\n")
+    screen.until("Go on to filter1 AD9412FC0B4?")
+    screen.until("<next hop>] ")
+    screen.type("local\n")
+    screen.until("Go on to relay1 4jXnlY53s4zRZ8x?")
+    screen.until("<next hop>] ")
+    screen.type("realy1\n")
+    assert 'There is no host "realy1". did you mean "relay1"?' in screen.until("<next hop>] ")
+    screen.type("exim1\n")
+    assert "This mail was not seen on exim1." in screen.until("<next hop>] ")
+    screen.type("\n")
+    screen.until("<next hop>] ")
+    screen.type("mailbox2\n")
+    assert "delivered after" in screen.until("Go on to mailbox1 AED082FC0B4?")
+    screen.until("<next hop>] ")
+    screen.type("\n")
+    code, last = screen.end()
+    assert (code, last.split("\n")[-2]) == (0, "That is the whole way.")
+
+
+@pytest.mark.parametrize("keys, code", [("n\n", 0), ("\x04", 0), ("\x03", 130)])
+@pytest.mark.parametrize("first", ["", "1\n"])
+def test_run_ends_cleanly_whenever_the_user_has_enough(
+    terminal: Callable[..., Terminal], first: str, keys: str, code: int
+) -> None:
+    screen = terminal(*RUN)
+    screen.until("n to stop] ")
+    if first:
+        screen.type(first)
+        screen.until("<next hop>] ")
+    screen.type(keys)
+    ended, last = screen.end()
+    assert ended == code
+    assert "Traceback" not in last
+    assert last.endswith("\n")
+
+
+def test_run_asks_nothing_without_a_terminal_or_where_the_config_says_so(
+    mailtrace: Callable[..., Said], terminal: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    said = mailtrace(*RUN)
+    assert said.code == 0
+    assert "Which one?" not in said.out
+    assert said.out.endswith("That is the whole way.\n")
+    assert "mailbox2  6DC9C2FCB7D" in said.out
+    text = Path(CONFIG).read_text()
+    (tmp_path / "config.yaml").write_text(f"auto_continue: true\n{text}")
+    for log in DEMO.glob("*.log"):
+        (tmp_path / log.name).symlink_to(log)
+    code, shown = terminal(*RUN, "-c", tmp_path / "config.yaml").end()
+    assert code == 0
+    assert "Which one?" not in shown
+
+
+def test_run_fits_a_narrow_terminal(terminal: Callable[..., Terminal]) -> None:
+    screen = terminal(*RUN, columns=40)
+    screen.until("n to stop] ")
+    screen.type("1\n")
+    shown = screen.until("Go on to")
+    assert max(len(line) for line in shown.splitlines() if "@" not in line and "[" not in line) <= 40
+
+
+def test_run_of_nothing_says_so(mailtrace: Callable[..., Said]) -> None:
+    said = mailtrace("run", "-c", CONFIG, "-k", "there-is-no-such-text")
+    assert (said.code, said.out) == (1, "No mail found.\n")
