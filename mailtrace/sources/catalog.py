@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from mailtrace.model import Coverage, HostLogs, LogQuery, Parser, Stamp
+from mailtrace.model import Coverage, HostLogs, LogEntry, LogQuery, Parser, Stamp
 from mailtrace.sources.division import Division, owner
 from mailtrace.sources.logfile import BLOCK, LogFile, Note, Unreadable, open_log, opened
 from mailtrace.sources.presence import Span
 from mailtrace.sources.rotation import expand, siblings
 from mailtrace.sources.spool import Kept, Spool
-from mailtrace.sources.window import LogClock
+from mailtrace.sources.window import LogClock, Places
 
 STDIN = "-"
 JOURNAL = "journal"
@@ -38,9 +38,11 @@ class Log:
     pattern: str
     hosts: list[str]  # for which it is named; "" among them: for those that its lines name
     parser: Parser
+    places: Places = field(init=False)
     division: Division | None = None
     clock: LogClock | None = None
     near: float | None = None  # the moment by which a year was assumed
+    sample: list[LogEntry] = field(default_factory=list)  # read to learn the clock
     size: int = -1
     modified: float = 0.0
     plain: bool = True
@@ -57,6 +59,9 @@ class Log:
     counted: dict[str, int] = field(default_factory=dict)  # by host, the entries of a read of every line
     unparsed: int = 0
     spans: dict[str, Span | None] = field(default_factory=dict)  # of a loghost's file: when each host is met in it
+
+    def __post_init__(self) -> None:
+        self.places = Places(self.parser)
 
     @property
     def host(self) -> str:

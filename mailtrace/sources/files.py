@@ -16,14 +16,26 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mailtrace.clocks import Clocks
-from mailtrace.model import Coverage, Fleet, HostLogs, LogEntry, LogQuery, Parser, Stamp, Zone
+from mailtrace.model import (
+    Accepted,
+    Attempt,
+    Coverage,
+    Fleet,
+    HostLogs,
+    LogEntry,
+    LogQuery,
+    MessageId,
+    Parser,
+    Stamp,
+    Zone,
+)
 from mailtrace.sources import journal
 from mailtrace.sources.catalog import JOURNAL, SOURCE, STDIN, Catalog, Log, Name
 from mailtrace.sources.division import Division
 from mailtrace.sources.logfile import BLOCK, BUFFER, Block, LogFile
 from mailtrace.sources.presence import Span, spans
 from mailtrace.sources.search import Data, Literals
-from mailtrace.sources.window import LATE, SLACK, LogClock, bounds, first_stamp, last_stamp, samples
+from mailtrace.sources.window import LATE, SLACK, LogClock, Places, first_stamp, last_stamp, samples
 
 _SAMPLE_PLACES, _SAMPLE_SIZE = 16, 4096
 _HEAD = 1 << 14
@@ -98,6 +110,10 @@ class FilesSource:
         out = [*items.values(), *self._catalog.problems.values()]
         return sorted(out, key=lambda item: (item.host, item.problem != "", item.names))
 
+    def samples(self) -> list[LogEntry]:
+        """What was read of each log to learn what its stamps mean, whatever was asked."""
+        return [entry for log in self._catalog.logs for entry in log.sample]
+
     def plan(self, query: LogQuery) -> list[str]:
         """What would be read, without opening anything."""
         out = []
@@ -162,6 +178,7 @@ class FilesSource:
             log.last, log.ended = last_stamp(tail, log.parser) or log.first, file.plain
             log.clock = None
             log.spans.clear()
+            log.places = Places(log.parser)
         near = self._near(log, query)
         if log.clock is None or (log.near != near and not log.clock.proved()):
             self._learn_clock(log, file, near)
@@ -182,6 +199,7 @@ class FilesSource:
             places = samples(file, _SAMPLE_PLACES, _SAMPLE_SIZE) if file.plain else iter([(0, file.head())])
             sample = [entry for offset, lines in places for entry in log.parser.parse(lines, offset, log.whose)]
             log.parser.unparsed = before  # these lines were not asked for
+            log.sample = [entry for entry in sample if isinstance(entry.event, (Accepted, MessageId, Attempt))]
             log.clock.learn(sample)
             latest = log.clock.latest_proved(sample)
             if latest is not None and not log.clock.proved():
@@ -243,7 +261,7 @@ class FilesSource:
             if file is not None and file.plain:
                 high = file.size
                 if _windowed(query) and log.clock is not None:
-                    low, high = bounds(file, log.parser, log.clock, *_wider(query, _late(log)))
+                    low, high = log.places.bounds(file, log.clock, *_wider(query, _late(log)))
         tally.total += high - low
         return _Part(log, path, low, high, query)
 

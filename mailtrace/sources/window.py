@@ -16,7 +16,7 @@ LATE = 900.0
 """A loghost's lines are in the order in which they came: a host that was cut off sends its lines later."""
 _PROBE = 4096
 _MOST = 1 << 20
-_STAMPS = 5
+_STAMPS = 3
 _NEAR = 1 << 16  # so close, reading is cheaper than looking
 
 
@@ -121,44 +121,52 @@ def samples(log: LogFile, places: int, size: int) -> Iterator[tuple[int, bytes]]
             yield offset + start, text[start:end]
 
 
-def bounds(log: LogFile, parser: Parser, clock: LogClock, start: float | None, end: float | None) -> tuple[int, int]:
-    """The part of a plain file that holds every line of a window, found by bisection: first and last byte.
+class Places:
+    """Where in a plain log the lines of a window stand, by bisection; what was seen on the way is remembered."""
 
-    It may be larger than needed, where lines are out of order or carry no stamp; never smaller.
-    """
+    def __init__(self, parser: Parser) -> None:
+        self._parser = parser
+        self._seen: dict[int, list[Stamp]] = {}
 
-    def before(found: list[Stamp]) -> bool:
-        """Whether all of these lines are before the window."""
-        return start is not None and all(clock.utc(stamp)[1] < start for stamp in found)
+    def bounds(self, log: LogFile, clock: LogClock, start: float | None, end: float | None) -> tuple[int, int]:
+        """The part of the file that holds every line of a window: first and last byte.
 
-    def behind(found: list[Stamp]) -> bool:
-        """Whether all of these lines are behind the window."""
-        return end is not None and all(clock.utc(stamp)[0] > end for stamp in found)
+        It may be larger than needed, where lines are out of order or carry no stamp; never smaller.
+        """
 
-    low = 0 if start is None else _bisect(log, parser, lambda found: bool(found) and before(found))
-    high = log.size if end is None else _bisect(log, parser, lambda found: not found or not behind(found), up=True)
-    return low, max(low, high)
+        def before(found: list[Stamp]) -> bool:
+            """Whether all of these lines are before the window."""
+            return start is not None and bool(found) and all(clock.utc(stamp)[1] < start for stamp in found)
 
+        def not_behind(found: list[Stamp]) -> bool:
+            """Whether some of these lines may not be behind the window."""
+            return end is None or not found or any(clock.utc(stamp)[0] <= end for stamp in found)
 
-def _bisect(log: LogFile, parser: Parser, goes_on: Callable[[list[Stamp]], bool], *, up: bool = False) -> int:
-    """The last place (`up`: the first place behind it) where `goes_on` holds, give or take a probe."""
-    low, high = 0, log.size
-    while high - low > _NEAR:
-        middle = (low + high) // 2
-        if goes_on(_probe(log, parser, middle, high)):
-            low = middle
-        else:
-            high = middle
-    return high if up else low
+        low = 0 if start is None else self._bisect(log, before)[0]
+        high = log.size if end is None else self._bisect(log, not_behind)[1]
+        return low, max(low, high)
 
+    def _bisect(self, log: LogFile, goes_on: Callable[[list[Stamp]], bool]) -> tuple[int, int]:
+        """The last place that was seen where `goes_on` holds, and the first one behind it where it does not."""
+        low, high = 0, log.size
+        while high - low > _NEAR:
+            middle = (low + high) // 2
+            found = self._seen.get(middle)
+            if found is None:
+                found = self._seen[middle] = self._probe(log, middle, high)
+            if goes_on(found):
+                low = middle
+            else:
+                high = middle
+        return low, high
 
-def _probe(log: LogFile, parser: Parser, offset: int, limit: int) -> list[Stamp]:
-    """A few stamps from `offset` on; none where there is none within a reasonable distance."""
-    size = _PROBE
-    while True:
-        text = log.read(offset, min(size, limit - offset))
-        start, end = text.find(b"\n") + 1, text.rfind(b"\n") + 1
-        found = stamps(text[start:end], parser, _STAMPS) if start else []
-        if found or size >= min(_MOST, limit - offset):
-            return found
-        size *= 16
+    def _probe(self, log: LogFile, offset: int, limit: int) -> list[Stamp]:
+        """A few stamps from `offset` on; none where there is none within a reasonable distance."""
+        size = _PROBE
+        while True:
+            text = log.read(offset, min(size, limit - offset))
+            start, end = text.find(b"\n") + 1, text.rfind(b"\n") + 1
+            found = stamps(text[start:end], self._parser, _STAMPS) if start else []
+            if found or size >= min(_MOST, limit - offset):
+                return found
+            size *= 16

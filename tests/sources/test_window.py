@@ -11,7 +11,7 @@ import pytest
 from mailtrace.clocks import Clocks
 from mailtrace.parsers import make_parser
 from mailtrace.sources.logfile import LogFile, open_log
-from mailtrace.sources.window import LogClock, bounds, last_stamp, samples
+from mailtrace.sources.window import LogClock, Places, last_stamp, samples
 
 BASE = datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp()
 RUBBISH: dict[str, Callable[[int], bytes]] = {
@@ -49,7 +49,7 @@ def test_every_line_of_the_window_is_between_the_bounds(
 ) -> None:
     data = b"".join(written(n) + RUBBISH[kind](n) for n in range(20_000))
     file = log(data)
-    low, high = bounds(file, make_parser(), clock(), BASE + start, BASE + end)
+    low, high = Places(make_parser()).bounds(file, clock(), BASE + start, BASE + end)
     for n in {max(start, 0), min(max(end, 0), 19_999), (max(start, 0) + min(end, 19_999)) // 2}:
         if start <= n <= end:
             assert low <= data.index(written(n)) < high
@@ -59,13 +59,13 @@ def test_every_line_of_the_window_is_between_the_bounds(
 
 def test_an_open_end_is_the_files(log: Callable[[bytes], LogFile]) -> None:
     file = log(b"".join(map(written, range(5000))))
-    assert bounds(file, make_parser(), clock(), None, None) == (0, file.size)
-    assert bounds(file, make_parser(), clock(), BASE + 2500, None)[1] == file.size
+    assert Places(make_parser()).bounds(file, clock(), None, None) == (0, file.size)
+    assert Places(make_parser()).bounds(file, clock(), BASE + 2500, None)[1] == file.size
 
 
 def test_a_log_without_stamps_is_read_whole(log: Callable[[bytes], LogFile]) -> None:
     file = log(b"no stamp at all\n" * 50_000)
-    assert bounds(file, make_parser(), clock(), BASE, BASE + 1) == (0, file.size)
+    assert Places(make_parser()).bounds(file, clock(), BASE, BASE + 1) == (0, file.size)
 
 
 def test_samples_are_whole_lines_from_all_over_the_log(log: Callable[[bytes], LogFile]) -> None:
