@@ -100,6 +100,19 @@ class Clocks:
         """Whether some stamps of this host were read in a zone that no ID proves."""
         return any(not c.proved_by for (h, _), c in self._clocks.items() if h == host)
 
+    def settle_years(self, faces: Iterable[tuple[str, Zone, float]]) -> None:
+        """Read years that nothing proves by the fleet's other clocks: no log goes on after the latest sure moment.
+
+        `faces` are stamps of the logs, the latest of each among them.
+        """
+        sure = [time for _host, zone, time in faces if zone is Zone.UTC]
+        for (_, zone), clock in self._clocks.items():
+            if zone is not Zone.UTC and clock.proved_by and clock.latest is not None:
+                sure.append(clock.utc(clock.latest))
+        if sure:
+            for clock in self._clocks.values():
+                clock.near = min(clock.near, max(sure))
+
     def shift(self, host: str, seconds: float) -> None:
         """A hand-off proves that this host's unproved zone is `seconds` further east than assumed."""
         for (name, _), clock in self._clocks.items():
@@ -127,6 +140,7 @@ class Clock:
         self.configured = configured
         self.shift = 0.0
         self.by_handoff = False
+        self.latest: float | None = None  # the latest stamp beside a token
         self._fallback = zone_info(name)
         self._near = near
         self._hours: dict[int, Counter[tuple[int, int]]] = {}
@@ -135,6 +149,16 @@ class Clock:
         self._keys: list[tuple[int, int]] = []
         self._assumed: dict[int, float] = {}
         self._own = False
+
+    @property
+    def near(self) -> float:
+        """The moment that a year which nothing proves must not lie after."""
+        return self._near
+
+    @near.setter
+    def near(self, moment: float) -> None:
+        self._near = moment
+        self._assumed.clear()
 
     @property
     def proved_by(self) -> str:
@@ -160,6 +184,7 @@ class Clock:
         if abs(local - token) > WIDEST:
             return  # the ID is older than the line by more than any zone: a forged or a foreign clock
         self._counts[hour] += 1
+        self.latest = face if self.latest is None else max(self.latest, face)
         self._hours.setdefault(hour, Counter())[(year, nearest_offset(local - token))] += weight
         self._own = self._own or weight == OWN
         self._starts = None

@@ -314,6 +314,9 @@ class Source(Protocol):
     def coverage(self) -> list[Coverage]:
         """What was looked at since the source was made, one item per host and log."""
 
+    def samples(self) -> Iterable[LogEntry]:
+        """Entries that were read of each log only to learn what its stamps mean."""
+
     def plan(self, query: LogQuery) -> list[str]:
         """What `query` would do, a line each, without opening a log, file or network."""
 

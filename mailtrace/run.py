@@ -206,6 +206,7 @@ class _Run:
             ask=self.ask,
             fleet=self.job.inventory,
             covered=self._covered,
+            samples=lambda: [entry for source in self.sources for entry in source.samples()],
             now=time.time(),
             keep_entries=self.keep_entries,
         )

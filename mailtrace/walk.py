@@ -9,11 +9,13 @@ left to ask. A loop ends because no new ID appears.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from mailtrace.assemble import Assembly, assemble
 from mailtrace.assemble.names import loopback
+from mailtrace.assemble.refusals import TRANSACTION
 from mailtrace.job import Find, Walk
 from mailtrace.model import (
     ClockNote,
@@ -33,6 +35,12 @@ NEAR = 900.0
 of a clock that nobody tends."""
 FAR = 6 * 3600.0
 """The next try, before `max_age`."""
+AROUND = 90.0
+"""Seconds around a hand-off in which other mails show who a stranger is."""
+EXAMPLES = 6
+"""As many other mails are followed to learn one stranger's name."""
+GREY = 4 * 3600.0
+"""Seconds before its acceptance in which a mail's own earlier, refused attempts are looked for."""
 ALL = "*"  # every host
 
 Ask = Callable[[LogQuery], Iterable[LogEntry]]
@@ -52,13 +60,15 @@ class Walked:
 class Scene:
     """What a walk needs to know of its surroundings.
 
-    `covered` tells what each host's log covers, as far as the sources know by now; `machine` is the zone of stamps
+    `covered` tells what each host's log covers, as far as the sources know by now, `samples` what they read of each log
+    to learn its clock; `machine` is the zone of stamps
     that nothing explains; `now` (UTC) the moment after which no log line can be.
     """
 
     ask: Ask
     fleet: Fleet
     covered: Covered
+    samples: Callable[[], Iterable[LogEntry]] = tuple
     machine: str = ""
     now: float = 0.0
     keep_entries: bool = False
@@ -108,19 +118,22 @@ class _Walk:
         self.asked: dict[tuple[str, str], tuple[float, float]] = {}
         self.tests = criteria(find)
         self.start_hits: set[tuple[str, str, float]] = set()
+        self.examples: Counter[tuple[str, str]] = Counter()
         self.warnings: list[Warning_] = []
 
     def run(self) -> Walked:
         """All waves, then the answer."""
         query = first_query(self.find)
-        everything = not (query.all_of or query.any_of)
+        whole = not (query.all_of or query.any_of or query.hosts) and query.start is None and query.end is None
         for entry in self.scene.ask(query):
             self._keep(entry)
             self.start_hits.add((entry.host, entry.queue_id, entry.time))
         found = self._assemble()
         while True:
             wanted = self._matching(found, final=False)
-            asks = self._asks(wanted, found, everything=everything)
+            asks = {} if whole else self._asks(_related(wanted, found.mails), found)
+            if not asks and not whole:
+                asks = self._strangers(_related(wanted, found.mails), found)
             if not asks:
                 break
             for later in self._queries(asks):
@@ -146,6 +159,7 @@ class _Walk:
             span=self.scene.covered() or None,
             machine=self.scene.machine,
             near=self.find.end if self.find.end is not None else self.scene.now,
+            samples=self.scene.samples(),
             keep_entries=True,
         )
 
@@ -190,15 +204,36 @@ class _Walk:
 
     # --------------------------------------------------------------------------- what to ask next
 
-    def _asks(self, mails: list[Mail], found: Assembly, *, everything: bool) -> dict[tuple[str, str], tuple[float, float]]:
+    def _asks(self, mails: list[Mail], found: Assembly) -> dict[tuple[str, str], tuple[float, float]]:
         """(host or ALL, literal) → window, for all that the mails leave open and nobody asked before."""
         asks: dict[tuple[str, str], tuple[float, float]] = {}
         for mail in mails:
-            if everything and self.find.start is None and self.find.end is None:
-                break  # every line was read already
-            for host, literal, window in _open_ends(mail, found, self.options, everything=everything):
+            for host, literal, window in _open_ends(mail, found, self.options):
                 self._add(asks, host, literal, window)
         return asks
+
+    def _strangers(self, mails: list[Mail], found: Assembly) -> dict[tuple[str, str], tuple[float, float]]:
+        """Who is a relay or a client that no name tells? Other mails that met it at that time show it by their IDs."""
+        asks: dict[tuple[str, str], tuple[float, float]] = {}
+        unknown: dict[str, float] = {}
+        for mail in mails:
+            for peer, time in _unknown_peers(mail, found):
+                unknown.setdefault(peer.ip, time)
+                self._add(asks, ALL, f"[{peer.ip}]", (time - AROUND, time + AROUND))
+        for mail in found.mails if unknown else ():
+            for hop in mail.hops:
+                if hop.client.ip in unknown and self._example("client", hop.client.ip):
+                    self._add(asks, ALL, hop.queue_id, (hop.first - AROUND, hop.last + AROUND))
+                for delivery in hop.deliveries:
+                    ip = delivery.relay.ip
+                    if ip in unknown and delivery.reply_id and self._example("relay", ip):
+                        self._add(asks, ALL, delivery.reply_id, (delivery.time - AROUND, delivery.time + AROUND))
+        return asks
+
+    def _example(self, kind: str, ip: str) -> bool:
+        """Whether one more mail may be followed to learn who a stranger is."""
+        self.examples[(kind, ip)] += 1
+        return self.examples[(kind, ip)] <= EXAMPLES
 
     def _add(
         self, asks: dict[tuple[str, str], tuple[float, float]], host: str, literal: str, window: tuple[float, float]
@@ -236,9 +271,40 @@ class _Walk:
                 )
 
 
-def _open_ends(
-    mail: Mail, found: Assembly, options: Walk, *, everything: bool
-) -> Iterator[tuple[str, str, tuple[float, float]]]:
+def _related(meant: list[Mail], mails: list[Mail]) -> list[Mail]:
+    """The mails that are meant, and those that may turn out to be parts of them: same Message-ID, or neither has one
+    and a recipient is the same."""
+    ids = {hop.message_id for mail in meant for hop in mail.hops if hop.message_id}
+    bare = {d.recipient for mail in meant for hop in mail.hops if not hop.message_id for d in hop.deliveries}
+    known = {mail.id for mail in meant}
+    return [
+        mail
+        for mail in mails
+        if mail.id in known
+        or any(
+            hop.message_id in ids if hop.message_id else any(d.recipient in bare for d in hop.deliveries)
+            for hop in mail.hops
+        )
+    ]
+
+
+def _unknown_peers(mail: Mail, found: Assembly) -> Iterator[tuple[Peer, float]]:
+    """Relays and clients at the open ends of a mail that may be hosts whose logs are read."""
+    followed = {link.to for link in mail.links}
+    linked = {(link.from_, recipient) for link in mail.links for recipient in link.recipients}
+    for hop in mail.hops:
+        client = hop.client
+        if hop.id not in followed and client.ip and not loopback(client) and not found.hosts_of(client):
+            yield client, hop.first
+        for delivery in hop.deliveries:
+            relay = delivery.relay
+            if delivery.local or not relay.ip or loopback(relay) or (hop.id, delivery.recipient) in linked:
+                continue
+            if not found.hosts_of(relay):
+                yield relay, delivery.time
+
+
+def _open_ends(mail: Mail, found: Assembly, options: Walk) -> Iterator[tuple[str, str, tuple[float, float]]]:
     """What one mail leaves open: (host or ALL, literal, window)."""
     low, high = mail.first - NEAR, mail.last + NEAR
     linked = {(link.from_, recipient) for link in mail.links for recipient in link.recipients}
@@ -260,8 +326,16 @@ def _open_ends(
             yield hop.host, named, (low, high)
         if hop.id not in followed and not hop.local:
             yield from _upstream(hop, mail.recipients, found, (low, high))
-    if everything:
-        return
+            yield from _at_the_door(hop, mail.recipients)
+
+
+def _at_the_door(hop: Hop, rows: list[Recipient]) -> Iterator[tuple[str, str, tuple[float, float]]]:
+    """What was refused in the same transaction, and earlier attempts that were refused for now."""
+    if hop.sender is not None:
+        yield hop.host, f"from=<{hop.sender}>", (hop.first - TRANSACTION, hop.first + TRANSACTION)
+        yield hop.host, f"F=<{hop.sender}>", (hop.first - TRANSACTION, hop.first + TRANSACTION)
+    for address in dict.fromkeys(row.original_recipient for row in rows[:100] if row.original_recipient):
+        yield hop.host, address, (hop.first - GREY, hop.first + TRANSACTION)
 
 
 def _life(hop: Hop, options: Walk) -> tuple[float, float]:

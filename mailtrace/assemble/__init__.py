@@ -71,16 +71,21 @@ def assemble(
     span: Span | None = None,
     machine: str = "",
     near: float,
+    samples: Iterable[LogEntry] = (),
     keep_entries: bool = False,
 ) -> Assembly:
     """Build the mails that the entries tell of.
 
     `span` is what each host's log covers (UTC seconds; by default what the entries cover), `machine` the zone of
     stamps that nothing explains ("" is this machine's), `near` the moment (UTC) that a year which nothing proves must
-    not lie after. The result depends on the set of entries, not on their order.
+    not lie after; `samples` are further entries of the same logs that only tell of their clocks. The result depends on
+    the set of entries, not on their order.
     """
     clocks = Clocks(fleet.zone if fleet else _nowhere, machine=machine, near=near)
+    for entry in samples:
+        clocks.observe(entry)
     stays, loose = collect(entries, clocks)
+    clocks.settle_years((stay.host, stay.entries[-1].zone, stay.entries[-1].time) for stay in stays)
     stays.sort(key=lambda s: (s.host, s.instance, s.queue_id, s.number))
     hosts = {stay.host for stay in stays} | {entry.host for _check, entry in loose.refusals}
     hosts.update(entry.host for entry in loose.rest)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from statistics import median
 
 from mailtrace.assemble.names import Names, plain

@@ -82,8 +82,8 @@ def follow(
         silent_ones = [pair for pair in silent_ones if pair[0].lower() not in took]
         follow(target, handed, _Way("", path, certainty, way.attempts + attempts - 1), root, context, out)
     silently, left = unlogged(stay, silent_ones, came)
-    for target, handed in silently:
-        follow(target, handed, _Way("", path, certainty, way.attempts), root, context, out)
+    for target, silent_handed in silently:
+        follow(target, silent_handed, _Way("", path, certainty, way.attempts), root, context, out)
     for address, first in left:
         outcome, reason = silent(stay, context)
         out.append(Recipient(address, first, outcome, path, None, reason, way.attempts, certainty))
