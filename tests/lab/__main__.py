@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 from . import build, corpus
 from .cells import Cells
+from .fleet import PARTNERS
 
 
 def main() -> None:
@@ -20,6 +22,8 @@ def main() -> None:
     inside = commands.add_parser("exec", help="run a command on a host")
     inside.add_argument("host")
     inside.add_argument("argv", nargs=argparse.REMAINDER)
+    visit = commands.add_parser("visit", help="run a program of the machine's own in the lab's network")
+    visit.add_argument("argv", nargs=argparse.REMAINDER)
     for name, does in (("traffic", "send the mails, write logs and truth"), ("run", "up, traffic and down")):
         traffic = commands.add_parser(name, help=does)
         traffic.add_argument("out", type=Path, help="folder of logs, hosts.json and truth.jsonl")
@@ -37,6 +41,8 @@ def main() -> None:
             cells.stop()
             raise
     try:
+        if arguments.command == "visit":
+            sys.exit(subprocess.run([*cells.in_namespace(PARTNERS), *arguments.argv], check=False).returncode)
         if arguments.command == "exec":
             print(cells.run(arguments.host, *arguments.argv), end="")
         if arguments.command in ("traffic", "run"):

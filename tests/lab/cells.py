@@ -8,12 +8,14 @@ when it is killed, the kernel ends everything else in the cell and takes its mou
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shlex
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,7 +35,8 @@ for part in usr etc var home opt; do
     below=
     for layer in $layers "$state/empty"; do [ -d "$layer/$part" ] && below=$below:$layer/$part; done
     case $part in usr | etc) below=$below:/$part ;; esac
-    mount -t overlay overlay -o "lowerdir=${below#:},upperdir=$state/upper/$part,workdir=$state/work/$part" "$root/$part"
+    mount -t overlay overlay -o "lowerdir=${below#:},upperdir=$state/upper/$part,workdir=$state/work/$part" \\
+        "$root/$part"
 done
 mount -t proc proc "$root/proc"
 for place in dev run tmp; do mount -t tmpfs -o mode=1777 tmpfs "$root/$place"; done
@@ -70,6 +73,7 @@ class Cells:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._state = folder / "processes.json"
+        self._lock = threading.Lock()  # hosts are started side by side
 
     def path(self, name: str) -> Path:
         """A host's folder: `upper` is what it wrote or was given, before and after it runs."""
@@ -82,15 +86,21 @@ class Cells:
     def make_network(self, address: str) -> None:
         """The bridge, in a namespace of its own; `address` with its prefix length."""
         _run("ip", "netns", "add", _BRIDGE)
-        for command in ("link add br0 address 02:00:00:00:00:01 type bridge mcast_snooping 0",
-                        f"addr add {address} dev br0", "link set br0 up", "link set lo up"):
+        for command in (
+            "link add br0 address 02:00:00:00:00:01 type bridge mcast_snooping 0",
+            f"addr add {address} dev br0",
+            "link set br0 up",
+            "link set lo up",
+        ):
             _run("ip", "-n", _BRIDGE, *command.split())
 
     def make_namespace(self, name: str, addresses: Sequence[str], prefix: int) -> None:
         """A namespace on the bridge."""
         space, number = PREFIX + name, len(_namespaces())
         _run("ip", "netns", "add", space)
-        _run("ip", "link", "add", f"p{number}", "netns", _BRIDGE, "type", "veth", "peer", "name", "eth0", "netns", space)
+        _run(
+            "ip", "link", "add", f"p{number}", "netns", _BRIDGE, "type", "veth", "peer", "name", "eth0", "netns", space
+        )
         _run("ip", "-n", _BRIDGE, "link", "set", f"p{number}", "master", "br0", "up")
         for address in addresses:
             _run("ip", "-n", space, "addr", "add", f"{address}/{prefix}", "dev", "eth0")
@@ -103,9 +113,29 @@ class Cells:
         for part in ("upper", "work", "root", *(f"empty/{top}" for top in ("usr", "etc", "var", "home", "opt"))):
             (state / part).mkdir(parents=True, exist_ok=True)
         above = " ".join(str(layer) for layer in reversed(layers))
-        command = ["ip", "netns", "exec", PREFIX + name, "unshare", "--mount", "--pid", "--fork", "--uts", "--ipc",
-                   "--kill-child=KILL", "--propagation", "private", "sh", "-c", _INIT, "init", str(state), above, name,
-                   str(spool or "")]
+        command = [
+            "ip",
+            "netns",
+            "exec",
+            PREFIX + name,
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--uts",
+            "--ipc",
+            "--kill-child=KILL",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            _INIT,
+            "init",
+            str(state),
+            above,
+            name,
+            str(spool or ""),
+        ]
         with (state / "init.log").open("w") as log:
             outer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         self._remember(name, outer.pid)
@@ -115,8 +145,9 @@ class Cells:
 
     def run(self, name: str, *command: str, text: str | None = None, check: bool = True) -> str:
         """Run a command in a cell to its end; its standard output."""
-        done = subprocess.run([*self._enter(name), *command], input=text, check=False, text=True, capture_output=True,
-                              timeout=120)
+        done = subprocess.run(
+            [*self._enter(name), *command], input=text, check=False, text=True, capture_output=True, timeout=120
+        )
         if check and done.returncode:
             raise RuntimeError(f"{name}: {shlex.join(command)}: exit {done.returncode}: {done.stderr or done.stdout}")
         return done.stdout
@@ -125,8 +156,14 @@ class Cells:
         """Run a command that leaves a daemon behind, which may keep its output open."""
         log = self.path(name) / "launch.log"
         with log.open("a") as out:
-            done = subprocess.run([*self._enter(name), *command], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                  check=False, timeout=60)
+            done = subprocess.run(
+                [*self._enter(name), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                check=False,
+                timeout=60,
+            )
         if done.returncode:
             raise RuntimeError(f"{name}: {shlex.join(command)}: exit {done.returncode}: {log.read_text()[-500:]}")
 
@@ -134,14 +171,24 @@ class Cells:
         """Start one of the lab's own servers in a host's network and PID namespaces, with the machine's own files."""
         pid = str(self._pid(name))
         with (self.path(name) / "services.log").open("a") as log:
-            subprocess.Popen(["nsenter", "-t", pid, "-n", "-p", *command], stdin=subprocess.DEVNULL, stdout=log,
-                             stderr=log, start_new_session=True)
+            subprocess.Popen(
+                ["nsenter", "-t", pid, "-n", "-p", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def serve_network(self, *command: str) -> None:
         """Start a server on the bridge itself."""
         with (self.folder / "network.log").open("a") as log:
-            server = subprocess.Popen(["ip", "netns", "exec", _BRIDGE, *command], stdin=subprocess.DEVNULL, stdout=log,
-                                      stderr=log, start_new_session=True)
+            server = subprocess.Popen(
+                ["ip", "netns", "exec", _BRIDGE, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         self._remember("network", server.pid)
 
     def in_namespace(self, name: str) -> list[str]:
@@ -158,18 +205,31 @@ class Cells:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         for pid, started in self._processes().values():
-            _until(lambda pid=pid, started=started: _started(pid) != started, f"process {pid} does not end")
+            _until(functools.partial(_ended, pid, started), f"process {pid} does not end")
         for space in _namespaces():
             _run("ip", "netns", "del", space)
         self._state.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Delete what the hosts left behind."""
-        shutil.rmtree(self.folder / "hosts", ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _enter(self, name: str) -> list[str]:
-        return ["nsenter", "-t", str(self._pid(name)), "-m", "-u", "-i", "-n", "-p", "env", "-i", "LC_ALL=C.UTF-8",
-                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"]
+        return [
+            "nsenter",
+            "-t",
+            str(self._pid(name)),
+            "-m",
+            "-u",
+            "-i",
+            "-n",
+            "-p",
+            "env",
+            "-i",
+            "LC_ALL=C.UTF-8",
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME=/root",
+        ]
 
     def _pid(self, name: str) -> int:
         return self._processes()[f"{name}/init"][0]
@@ -180,7 +240,10 @@ class Cells:
         return {name: (pid, started) for name, (pid, started) in json.loads(self._state.read_text()).items()}
 
     def _remember(self, name: str, pid: int) -> None:
-        self._state.write_text(json.dumps({**self._processes(), name: (pid, _started(pid))}))
+        with self._lock:
+            fresh = self._state.with_suffix(".new")
+            fresh.write_text(json.dumps({**self._processes(), name: (pid, _started(pid))}))
+            fresh.replace(self._state)
 
 
 def _run(*command: str) -> None:
@@ -201,6 +264,10 @@ def _started(pid: int) -> str | None:
     except OSError:
         return None
     return None if fields[0] == "Z" else fields[19]
+
+
+def _ended(pid: int, started: str) -> bool:
+    return _started(pid) != started
 
 
 def _first_child(outer: subprocess.Popen[bytes]) -> int:

@@ -1,4 +1,4 @@
-"""From running hosts to a corpus: sends the traffic, waits for quiet queues, writes logs, hosts.json and truth.jsonl."""
+"""From running hosts to a corpus: traffic, quiet queues, then logs, hosts.json and truth.jsonl."""
 
 from __future__ import annotations
 
@@ -51,14 +51,24 @@ def make(cells: Cells, out: Path, *, seed: int, scale: float) -> None:
 
 def _send(cells: Cells, sessions: Sequence[Session]) -> list[dict[str, Any]]:
     told, heard = cells.folder / "sessions.json", cells.folder / "replies.json"
+    if told.exists():
+        raise RuntimeError("these hosts have had their traffic: `down` and `up` first, so that logs and truth agree")
     told.write_text(json.dumps([one.as_dict() for one in sessions if not one.local]))
     sender = subprocess.Popen([*cells.in_namespace(PARTNERS), sys.executable, str(_SENDER), str(told), str(heard)])
     start = time.monotonic()
     for one in sorted((one for one in sessions if one.local), key=lambda one: one.at):
         time.sleep(max(0.0, start + one.at - time.monotonic()))
         for mail in one.mails:
-            cells.run(one.entry, "sendmail", "-i", "-f", mail.sender, "--", *mail.recipients,
-                      text=mail.content.replace("\r\n", "\n"))
+            cells.run(
+                one.entry,
+                "sendmail",
+                "-i",
+                "-f",
+                mail.sender,
+                "--",
+                *mail.recipients,
+                text=mail.content.replace("\r\n", "\n"),
+            )
     if sender.wait():
         raise RuntimeError("the sending program failed")
     replies: list[dict[str, Any]] = json.loads(heard.read_text())
@@ -77,8 +87,12 @@ def _wait(cells: Cells) -> None:
     """Until nothing moves any more."""
     end, quiet_since = time.monotonic() + _PATIENCE, time.monotonic()
     while time.monotonic() < end:
-        moving = [one for one in waiting(cells) if one.queue not in ("hold", "frozen")
-                  and (one.host == "gull" or not all(address.endswith(_LASTING) for address in one.recipients))]
+        moving = [
+            one
+            for one in waiting(cells)
+            if one.queue not in ("hold", "frozen")
+            and (one.host == "gull" or not all(address.endswith(_LASTING) for address in one.recipients))
+        ]
         if moving:
             quiet_since = time.monotonic()
         elif time.monotonic() - quiet_since > _QUIET:
@@ -98,8 +112,9 @@ def _rotate(cells: Cells) -> None:
     """As logrotate does: rename, then tell the daemon."""
     for host in FLEET:
         if host.rotated:
-            cells.run(host.name, "sh", "-c", "mv /var/log/mail.log /var/log/mail.log.1 && "
-                                             "kill -HUP $(cat /run/rsyslogd.pid)")
+            cells.run(
+                host.name, "sh", "-c", "mv /var/log/mail.log /var/log/mail.log.1 && kill -HUP $(cat /run/rsyslogd.pid)"
+            )
 
 
 def _write_logs(cells: Cells, out: Path, started: float) -> None:
@@ -130,9 +145,19 @@ def _copy(file: Path, folder: Path, *, rotated: bool) -> Path:
 def _described(host: Host, files: list[str]) -> dict[str, Any]:
     stamps = Stamps.RFC5424 if host.loghost else host.stamps
     return {
-        "fqdn": host.fqdn, "log_hostname": host.name, "log_files": files, "log_file": Path(files[-1]).name,
-        "aliases": [host.fqdn, *host.aliases], "ip": host.addresses[0], "addresses": list(host.addresses),
-        "mta": "Exim 4.96" if host.exim else "Postfix 3.7", "log_format": stamps.value, "time_zone": host.zone,
-        "clock_skew_s": host.clock_offset, "long_queue_ids": host.long_ids, "syslog_name": ", ".join(host.syslog_names),
-        "outside": host.outside, "role": host.role,
+        "fqdn": host.fqdn,
+        "log_hostname": host.name,
+        "log_files": files,
+        "log_file": Path(files[-1]).name,
+        "aliases": [host.fqdn, *host.aliases],
+        "ip": host.addresses[0],
+        "addresses": list(host.addresses),
+        "mta": "Exim 4.96" if host.exim else "Postfix 3.7",
+        "log_format": stamps.value,
+        "time_zone": host.zone,
+        "clock_skew_s": host.clock_offset,
+        "long_queue_ids": host.long_ids,
+        "syslog_name": ", ".join(host.syslog_names),
+        "outside": host.outside,
+        "role": host.role,
     }

@@ -18,7 +18,9 @@ Message = email.message.Message
 Hop = tuple[str, str]  # host, queue ID
 
 _POSTFIX_HOP = re.compile(r"\bby (\S+) \(Postfix[^)]*\)(?:\s+with \S+)?\s+id (\w+)")
-_EXIM_HOP = re.compile(r"\bby (\S+)\s+with \S+(?:\s+\([^)]*\))*?\s+\(Exim [^)]*\)\s+(?:\(envelope-from [^)]*\)\s+)?id (\S+?)[;\s]")
+_EXIM_HOP = re.compile(
+    r"\bby (\S+)\s+with \S+(?:\s+\([^)]*\))*?\s+\(Exim [^)]*\)\s+(?:\(envelope-from [^)]*\)\s+)?id (\S+?)[;\s]"
+)
 _NAMES = {name: host.name for host in FLEET for name in (host.fqdn, *host.aliases)}
 _MULTI = {"core": ("/etc/postfix", "/etc/postfix-out")}
 
@@ -120,7 +122,8 @@ def content(cells: Cells, one: Waiting) -> Message:
 def _unlocked(cells: Cells, one: Waiting, tries: int = 40) -> str:
     """An Exim message, which can't be read while a delivery is tried."""
     for _ in range(tries):
-        if text := cells.run(one.host, "exim4", "-Mvc", one.queue_id, check=False):
-            return text
-        time.sleep(0.5)
+        try:
+            return cells.run(one.host, "exim4", "-Mvc", one.queue_id)
+        except RuntimeError:
+            time.sleep(0.5)
     raise RuntimeError(f"{one.host}: {one.queue_id} stays locked")

@@ -98,8 +98,13 @@ def walrus() -> dict[str, str]:
     aliases = {one.partition("@")[0]: to for one, to in ALIASES.items() if one.endswith("@arctic.example")}
     return {
         "/etc/exim4/exim4.conf": _COMMON.format(
-            fqdn="walrus.arctic.example", own="arctic.example", inside=" : ".join(INSIDE), routers=_WALRUS,
-            log="log_file_path = /var/log/exim4/%slog", selector="-queue_run"),
+            fqdn="walrus.arctic.example",
+            own="arctic.example",
+            inside=" : ".join(INSIDE),
+            routers=_WALRUS,
+            log="log_file_path = /var/log/exim4/%slog",
+            selector="-queue_run",
+        ),
         "/etc/exim4/mailboxes": "".join(f"{user}: {user}\n" for user in MAILBOXES["arctic.example"]),
         "/etc/exim4/aliases": "".join(f"{one}: {', '.join(to)}\n" for one, to in aliases.items()),
     }
@@ -110,6 +115,11 @@ def narwhal() -> dict[str, str]:
     log, selector = "log_file_path = syslog\nsyslog_timestamp = false", "-queue_run +all_parents +deliver_time"
     return {
         "/etc/exim4/exim4.conf": _COMMON.format(
-            fqdn="narwhal.arctic.example", own="", inside=" : ".join(INSIDE), routers=_NARWHAL, log=log,
-            selector=selector)
+            fqdn="narwhal.arctic.example",
+            own="",
+            inside=" : ".join(INSIDE),
+            routers=_NARWHAL,
+            log=log,
+            selector=selector,
+        )
     }

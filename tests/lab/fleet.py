@@ -1,12 +1,12 @@
 """The hosts of the lab, who lives on them, and which address stands for which others.
 
-    partners ─► sp1 ─► washer ─(filter)─► washer ─┐
-    far ──────► osl1 ─────────────────────────────┴► core[core-in] ─(filter)─► core[core-out]
-    core[core-out] ─► agora (quay, lists) | coral (reef) | walrus (arctic) | tern (dune) | gull (the world)
-    dock (587, 465, AUTH; a blind copy of all) ─► core-in | gull        gull ─► far | core-in (bounces)
-    narwhal (programs) ─► far (by MX) | core-in                          agora, coral, tern ─► core-in
-    walrus ─► narwhal (what leaves arctic)                               far ─► sp1, osl1 (by MX)
-    core, dock, narwhal ─► scribe (log host)
+partners ─► sp1 ─► washer ─(filter)─► washer ─┐
+far ──────► osl1 ─────────────────────────────┴► core[core-in] ─(filter)─► core[core-out]
+core[core-out] ─► agora (quay, lists) | coral (reef) | walrus (arctic) | tern (dune) | gull (the world)
+dock (587, 465, AUTH; a blind copy of all) ─► core-in | gull        gull ─► far | core-in (bounces)
+narwhal (programs) ─► far (by MX) | core-in                          agora, coral, tern ─► core-in
+walrus ─► narwhal (what leaves arctic)                               far ─► sp1, osl1 (by MX)
+core, dock, narwhal ─► scribe (log host)
 """
 
 from __future__ import annotations
@@ -57,34 +57,110 @@ class Host:
 
 
 FLEET: tuple[Host, ...] = (
-    Host("sp1", "edge: filter before the queue, HOLD", "mx-sp.quay.example", ("10.99.0.11",),
-         "America/Sao_Paulo", rotated=True),
-    Host("osl1", "edge: greylisting, recipient_bcc_maps", "mx-osl.quay.example", ("10.99.0.12",),
-         "Europe/Oslo", Stamps.ISO, long_ids=True),
-    Host("washer", "content filter with reinjection (two queue IDs per mail)", "washer.quay.example", ("10.99.0.13",),
-         stamps=Stamps.ISO),
-    Host("core", "two Postfix instances, a filter between them", "core-in.quay.example",
-         ("10.99.0.14", "10.99.0.15"), loghost=True, aliases=("core-out.quay.example", "inbound.quay.example"),
-         syslog_names=("core-in", "core-out"), pointers={"10.99.0.14": "inbound.quay.example",
-                                                         "10.99.0.15": "core-out.quay.example"}),
+    Host(
+        "sp1",
+        "edge: filter before the queue, HOLD",
+        "mx-sp.quay.example",
+        ("10.99.0.11",),
+        "America/Sao_Paulo",
+        rotated=True,
+    ),
+    Host(
+        "osl1",
+        "edge: greylisting, recipient_bcc_maps",
+        "mx-osl.quay.example",
+        ("10.99.0.12",),
+        "Europe/Oslo",
+        Stamps.ISO,
+        long_ids=True,
+    ),
+    Host(
+        "washer",
+        "content filter with reinjection (two queue IDs per mail)",
+        "washer.quay.example",
+        ("10.99.0.13",),
+        stamps=Stamps.ISO,
+    ),
+    Host(
+        "core",
+        "two Postfix instances, a filter between them",
+        "core-in.quay.example",
+        ("10.99.0.14", "10.99.0.15"),
+        loghost=True,
+        aliases=("core-out.quay.example", "inbound.quay.example"),
+        syslog_names=("core-in", "core-out"),
+        pointers={"10.99.0.14": "inbound.quay.example", "10.99.0.15": "core-out.quay.example"},
+    ),
     Host("agora", "local(8): aliases, lists, a list manager", "agora.quay.example", ("10.99.0.16",), "Asia/Kolkata"),
-    Host("coral", "mailboxes by Dovecot LMTP, Sieve redirects", "coral.quay.example", ("10.99.0.17",), "Europe/Oslo",
-         Stamps.ISO, long_ids=True),
-    Host("walrus", "Exim: mailboxes, aliases", "walrus.arctic.example", ("10.99.0.18",), "America/Sao_Paulo",
-         Stamps.EXIM, exim=True),
-    Host("narwhal", "Exim, logs to syslog: mail of programs, what leaves arctic", "narwhal.arctic.example",
-         ("10.99.0.19",), exim=True, loghost=True, syslog_names=("exim",)),
-    Host("dock", "submission with TLS and AUTH, always_bcc", "dock.quay.example", ("10.99.0.20",), stamps=Stamps.RFC5424,
-         long_ids=True, loghost=True, syslog_names=("postfix", "postfix/submission", "postfix/smtps")),
-    Host("gull", "to the world; its short queue IDs come again", "gull.quay.example", ("10.99.0.21",), "Asia/Kolkata",
-         clock_steps=8, small_spool=True, rotated=True),
-    Host("tern", "mailboxes (virtual); its clock is wrong", "tern.dune.example", ("10.99.0.22",), stamps=Stamps.ISO,
-         clock_offset=437),
-    Host("far", "the world", "mail.far.example", ("10.99.0.30",), stamps=Stamps.ISO, long_ids=True, outside=True,
-         aliases=("mail.isle.example",)),
+    Host(
+        "coral",
+        "mailboxes by Dovecot LMTP, Sieve redirects",
+        "coral.quay.example",
+        ("10.99.0.17",),
+        "Europe/Oslo",
+        Stamps.ISO,
+        long_ids=True,
+    ),
+    Host(
+        "walrus",
+        "Exim: mailboxes, aliases",
+        "walrus.arctic.example",
+        ("10.99.0.18",),
+        "America/Sao_Paulo",
+        Stamps.EXIM,
+        exim=True,
+    ),
+    Host(
+        "narwhal",
+        "Exim, logs to syslog: mail of programs, what leaves arctic",
+        "narwhal.arctic.example",
+        ("10.99.0.19",),
+        exim=True,
+        loghost=True,
+        syslog_names=("exim",),
+    ),
+    Host(
+        "dock",
+        "submission with TLS and AUTH, always_bcc",
+        "dock.quay.example",
+        ("10.99.0.20",),
+        stamps=Stamps.RFC5424,
+        long_ids=True,
+        loghost=True,
+        syslog_names=("postfix", "postfix/submission", "postfix/smtps"),
+    ),
+    Host(
+        "gull",
+        "to the world; its short queue IDs come again",
+        "gull.quay.example",
+        ("10.99.0.21",),
+        "Asia/Kolkata",
+        clock_steps=8,
+        small_spool=True,
+        rotated=True,
+    ),
+    Host(
+        "tern",
+        "mailboxes (virtual); its clock is wrong",
+        "tern.dune.example",
+        ("10.99.0.22",),
+        stamps=Stamps.ISO,
+        clock_offset=437,
+    ),
+    Host(
+        "far",
+        "the world",
+        "mail.far.example",
+        ("10.99.0.30",),
+        stamps=Stamps.ISO,
+        long_ids=True,
+        outside=True,
+        aliases=("mail.isle.example",),
+    ),
 )
-SCRIBE = Host("scribe", "log host of core, narwhal and dock", "scribe.quay.example", (SCRIBE_ADDRESS,),
-              stamps=Stamps.RFC5424)
+SCRIBE = Host(
+    "scribe", "log host of core, narwhal and dock", "scribe.quay.example", (SCRIBE_ADDRESS,), stamps=Stamps.RFC5424
+)
 PARTNERS = "partners"  # a network without a mail server, where the traffic comes from
 PARTNER_ADDRESSES: dict[str, str] = {  # address: its reverse name, "" for none
     "10.99.0.201": "mail.partner.example",
@@ -98,16 +174,31 @@ BY_NAME: dict[str, Host] = {host.name: host for host in (*FLEET, SCRIBE)}
 
 MAILBOXES: dict[str, tuple[str, ...]] = {  # domain: local parts
     "quay.example": ("ada", "bo", "cy", "dag", "eve", "flo", "gus", "hal"),
-    "reef.example": ("ivy", "jon", "kim", "lea", "archive", "second", "hop", "away",
-                     *(f"u{n:02}" for n in range(1, 41))),
+    "reef.example": (
+        "ivy",
+        "jon",
+        "kim",
+        "lea",
+        "archive",
+        "second",
+        "hop",
+        "away",
+        *(f"u{n:02}" for n in range(1, 41)),
+    ),
     "arctic.example": ("nan", "ole", "pia", "quin", "ros"),
     "dune.example": ("tao", "uma", "vic", "wes", "xia.long-name_with.parts"),
     "far.example": ("sid", "tess", "ugo", "vera", "grey1", "grey2", "grey3", "list-bounces"),
     "isle.example": ("greta", "hans", "inga", "o'hara", "a=b", "very.common", "søren"),
 }
-HOME: dict[str, str] = {"quay.example": "agora", "reef.example": "coral", "arctic.example": "walrus",
-                        "dune.example": "tern", "far.example": "far", "isle.example": "far",
-                        "lists.quay.example": "agora"}
+HOME: dict[str, str] = {
+    "quay.example": "agora",
+    "reef.example": "coral",
+    "arctic.example": "walrus",
+    "dune.example": "tern",
+    "far.example": "far",
+    "isle.example": "far",
+    "lists.quay.example": "agora",
+}
 INSIDE = ("quay.example", "reef.example", "arctic.example", "dune.example", "lists.quay.example")
 GHOSTS = ("ghost1", "ghost2", "ghost3")  # the edges accept them in every domain inside, their homes don't know them
 LOST = "lost@reef.example"  # Postfix accepts it, LMTP refuses it
@@ -120,8 +211,13 @@ BCC_OF = "jon@reef.example"  # osl1 sends a copy of his mail to BCC
 # What local(8), Exim's aliases and Sieve make of an address; one step.
 ALIASES: dict[str, tuple[str, ...]] = {
     "team@quay.example": ("ada@quay.example", "bo@quay.example", "ivy@reef.example", "nan@arctic.example"),
-    "list-news@quay.example": ("cy@quay.example", "dag@quay.example", "kim@reef.example", "tess@far.example",
-                               "ghost1@reef.example"),
+    "list-news@quay.example": (
+        "cy@quay.example",
+        "dag@quay.example",
+        "kim@reef.example",
+        "tess@far.example",
+        "ghost1@reef.example",
+    ),
     "chain1@quay.example": ("chain2@arctic.example",),
     "chain2@arctic.example": ("chain3@quay.example",),
     "chain3@quay.example": ("tao@dune.example",),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 # Lower layers first: an Exim host has no Postfix, so that `sendmail` is its own.
 LAYERS: dict[str, tuple[str, ...]] = {
-    "base": ("rsyslog", "openssh-server", "openssh-client"),
+    "base": ("rsyslog", "openssh-server", "openssh-client", "sudo"),
     "postfix": ("postfix", "dovecot-core", "dovecot-lmtpd", "dovecot-sieve"),
     "exim": ("exim4-daemon-light", "exim4-base"),
 }
@@ -25,6 +25,8 @@ def unpack(folder: Path) -> dict[str, Path]:
 
     Needs root, apt and a mirror. Raises CalledProcessError where apt fails.
     """
+    if not all((folder / name).with_suffix(".complete").exists() for name in LAYERS):
+        subprocess.run(["apt-get", "update", "--quiet=2"], check=True)
     return {name: _layer(folder / name, packages) for name, packages in LAYERS.items()}
 
 

@@ -75,10 +75,19 @@ def listener(where: str, **options: str) -> str:
 
 def reinjection(where: str, **options: str) -> str:
     """A listener for what a filter on the same host gives back."""
-    return listener(where, content_filter="", mynetworks="127.0.0.0/8", smtpd_authorized_xforward_hosts="127.0.0.0/8",
-                    smtpd_relay_restrictions="permit_mynetworks,reject", smtpd_client_restrictions="",
-                    smtpd_helo_restrictions="", smtpd_sender_restrictions=options.pop("sender_restrictions", ""),
-                    smtpd_recipient_restrictions="permit_mynetworks,reject", local_header_rewrite_clients="", **options)
+    return listener(
+        where,
+        content_filter="",
+        mynetworks="127.0.0.0/8",
+        smtpd_authorized_xforward_hosts="127.0.0.0/8",
+        smtpd_relay_restrictions="permit_mynetworks,reject",
+        smtpd_client_restrictions="",
+        smtpd_helo_restrictions="",
+        smtpd_sender_restrictions=options.pop("sender_restrictions", ""),
+        smtpd_recipient_restrictions="permit_mynetworks,reject",
+        local_header_rewrite_clients="",
+        **options,
+    )
 
 
 def table(rows: Mapping[str, str]) -> str:

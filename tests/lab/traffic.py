@@ -105,14 +105,27 @@ class Writer:
         lab_id = f"lab-{self.seed}-{self.count:05}"
         fresh = shared if draft.same_id else self.new_message_id(draft.sender)
         message_id = fresh if draft.message_id == "auto" else draft.message_id
-        headers = {LAB_ID: lab_id, "From": f"<{draft.sender or 'daemon@partner.example'}>", "To": "undisclosed:;",
-                   "Subject": draft.subject or self.words(3), **draft.headers}
+        headers = {
+            LAB_ID: lab_id,
+            "From": f"<{draft.sender or 'daemon@partner.example'}>",
+            "To": "undisclosed:;",
+            "Subject": draft.subject or self.words(3),
+            **draft.headers,
+        }
         if message_id is not None:
             headers["Message-ID"] = message_id
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         body = "".join(f"{self.words(9)}\r\n" for _ in range(draft.size or self.chance.randrange(1, 40)))
-        return Mail(lab_id, scenario, draft.sender, tuple(draft.to), message_id, f"{head}\r\n{body}",
-                    draft.mail_options, draft.rcpt_options)
+        return Mail(
+            lab_id,
+            scenario,
+            draft.sender,
+            tuple(draft.to),
+            message_id,
+            f"{head}\r\n{body}",
+            draft.mail_options,
+            draft.rcpt_options,
+        )
 
     def session(self, draft: Draft, mails: tuple[Mail, ...], at: float) -> Session:
         entry = self.chance.choice(("sp1", "osl1")) if draft.entry == "edge" else draft.entry
@@ -120,29 +133,49 @@ class Writer:
         plain = Session(at, name, mails, BY_NAME[name].addresses[0], local=way == "local")
         if name == "dock":
             port, tls = self.chance.choice(((587, "starttls"), (465, "wrapped")))
-            return replace(plain, port=port, tls=tls, source="10.99.0.206", helo="[10.99.0.206]",
-                           login=(draft.sender.lower(), PASSWORD))
+            return replace(
+                plain,
+                port=port,
+                tls=tls,
+                source="10.99.0.206",
+                helo="[10.99.0.206]",
+                login=(draft.sender.lower(), PASSWORD),
+            )
         if name == "narwhal":
             return replace(plain, source="10.99.0.205", helo="app1")
         if name == "far":
-            return replace(plain, source="10.99.0.202", helo="smtp-out.far.example",
-                           tls=self.chance.choice(("", "starttls")))
+            return replace(
+                plain, source="10.99.0.202", helo="smtp-out.far.example", tls=self.chance.choice(("", "starttls"))
+            )
         source = draft.source or self.chance.choice(("10.99.0.201", "10.99.0.203", "10.99.0.204"))
-        helo = draft.helo or {"10.99.0.201": "mail.partner.example", "10.99.0.203": "WIN-7F3K2",
-                              "10.99.0.204": "bulk7.sender.example"}[source]
+        helo = (
+            draft.helo
+            or {
+                "10.99.0.201": "mail.partner.example",
+                "10.99.0.203": "WIN-7F3K2",
+                "10.99.0.204": "bulk7.sender.example",
+            }[source]
+        )
         return replace(plain, source=source, helo=helo)
 
     def one_of(self, domain: str) -> str:
         """Somebody of a domain, whom nothing special happens to."""
-        plain = [one for one in MAILBOXES[domain] if f"{one}@{domain}" not in (*ALIASES, BCC_OF)
-                 and not one.startswith(("grey", "list-", "archive", "second")) and one not in ("u40", "søren")]
+        plain = [
+            one
+            for one in MAILBOXES[domain]
+            if f"{one}@{domain}" not in (*ALIASES, BCC_OF)
+            and not one.startswith(("grey", "list-", "archive", "second"))
+            and one not in ("u40", "søren")
+        ]
         return f"{self.chance.choice(plain)}@{domain}"
 
     def inside(self, count: int = 1) -> list[str]:
         """Different people inside."""
         found: dict[str, None] = {}
         while len(found) < count:
-            found[self.one_of(self.chance.choice(("quay.example", "reef.example", "arctic.example", "dune.example")))] = None
+            found[
+                self.one_of(self.chance.choice(("quay.example", "reef.example", "arctic.example", "dune.example")))
+            ] = None
         return list(found)
 
     def outside(self) -> str:
@@ -161,13 +194,42 @@ class Writer:
     def new_message_id(self, sender: str) -> str:
         token = f"{self.chance.getrandbits(64):016x}"
         domain = sender.partition("@")[2] or "partner.example"
-        return self.chance.choice((f"<{token}@{domain}>", f"<CAF{token}=x+{token[:4]}@mail.gmail.example>",
-                                   f"<{token[:8]}.{token[8:]}.JavaMail.root@app-{token[:2]}>",
-                                   f"<AM0PR0{token.upper()}@AM0PR01MB1234.eurprd01.prod.outlook.example>"))
+        return self.chance.choice(
+            (
+                f"<{token}@{domain}>",
+                f"<CAF{token}=x+{token[:4]}@mail.gmail.example>",
+                f"<{token[:8]}.{token[8:]}.JavaMail.root@app-{token[:2]}>",
+                f"<AM0PR0{token.upper()}@AM0PR01MB1234.eurprd01.prod.outlook.example>",
+            )
+        )
 
 
-_WORDS = ("anchor", "beacon", "cargo", "drift", "ebb", "fathom", "gale", "hull", "invoice", "jetty", "keel", "log",
-          "mast", "night", "offer", "pier", "quote", "reef", "sail", "tide", "urgent", "wave", "status=sent", "yacht")
+_WORDS = (
+    "anchor",
+    "beacon",
+    "cargo",
+    "drift",
+    "ebb",
+    "fathom",
+    "gale",
+    "hull",
+    "invoice",
+    "jetty",
+    "keel",
+    "log",
+    "mast",
+    "night",
+    "offer",
+    "pier",
+    "quote",
+    "reef",
+    "sail",
+    "tide",
+    "urgent",
+    "wave",
+    "status=sent",
+    "yacht",
+)
 
 
 def _into(writer: Writer, *to: str, **more: Any) -> Draft:
@@ -188,22 +250,36 @@ def _odd_sender(writer: Writer) -> Draft:
 
 
 def _odd_subject(writer: Writer) -> Draft:
-    subject = writer.chance.choice((
-        "x from unknown[1.2.3.4]; from=<a@b.example> to=<c@d.example> proto=ESMTP helo=<x>",
-        "status=sent (250 2.0.0 Ok: queued as 4ABCDEF0123)", "=?utf-8?q?caf=C3=A9?= \x1b[31mred", "a\tb\\n%n%s", "'; --"))
+    subject = writer.chance.choice(
+        (
+            "x from unknown[1.2.3.4]; from=<a@b.example> to=<c@d.example> proto=ESMTP helo=<x>",
+            "status=sent (250 2.0.0 Ok: queued as 4ABCDEF0123)",
+            "=?utf-8?q?caf=C3=A9?= \x1b[31mred",
+            "a\tb\\n%n%s",
+            "'; --",
+        )
+    )
     return _into(writer, *writer.inside(), entry="osl1", subject=subject)
 
 
 def _odd_message_id(writer: Writer) -> Draft:
     token = writer.unique("m")
-    made = writer.chance.choice((f"<{token}>", f"{token}@no.brackets.example", f"<{token}, to=<x@y.example>, z@w>",
-                                 f"<{token}@sp ace.example>", f"<{token}.{'q' * 180}@long.example>"))
+    made = writer.chance.choice(
+        (
+            f"<{token}>",
+            f"{token}@no.brackets.example",
+            f"<{token}, to=<x@y.example>, z@w>",
+            f"<{token}@sp ace.example>",
+            f"<{token}.{'q' * 180}@long.example>",
+        )
+    )
     return _into(writer, *writer.inside(), message_id=made)
 
 
 def _odd_helo(writer: Writer) -> Draft:
-    helo = writer.chance.choice(("[10.99.0.203]", "localhost", "a>b, relay=x[1.2.3.4]:25", "queued as 1234567",
-                                 "mx-sp.quay.example"))
+    helo = writer.chance.choice(
+        ("[10.99.0.203]", "localhost", "a>b, relay=x[1.2.3.4]:25", "queued as 1234567", "mx-sp.quay.example")
+    )
     return _into(writer, *writer.inside(), helo=helo, source="10.99.0.203")
 
 
@@ -269,7 +345,7 @@ SCENARIOS: dict[str, tuple[int, Callable[[Writer], Draft]]] = {  # how often at 
     "banned_out": (3, lambda w: _submitted(w, f"{w.unique('banned')}@isle.example")),
     "double_bounce": (4, lambda w: Draft(f"{w.unique('nobody')}@far.example", ("ghost1@reef.example",))),
     "null_sender": (4, lambda w: Draft("", w.inside())),
-    "null_ghost": (2, lambda w: Draft("", ("ghost2@reef.example",))),
+    "null_ghost": (2, lambda _: Draft("", ("ghost2@reef.example",))),
     "reject": (8, lambda w: _into(w, f"{w.unique('nosuch')}@reef.example")),
     "reject_relay": (4, lambda w: _into(w, f"{w.unique('any')}@elsewhere.example")),
     "reject_part": (6, _reject_part),

@@ -111,8 +111,12 @@ class Truth:
     def missing(self) -> list[str]:
         """Accepted recipients without a row: a fault of the lab."""
         known = {(row["lab_id"], (row["original_recipient"] or "").lower()) for row in self.rows}
-        return [f"{lab_id} {one.mail.scenario} {address}" for lab_id, one in self.mails.items()
-                for address in one.accepted if (lab_id, address.lower()) not in known]
+        return [
+            f"{lab_id} {one.mail.scenario} {address}"
+            for lab_id, one in self.mails.items()
+            for address in one.accepted
+            if (lab_id, address.lower()) not in known
+        ]
 
     def write(self, path: Path) -> None:
         rows = sorted(self.rows, key=lambda row: (row["lab_id"], row["kind"] != "mail", json.dumps(row["path"])))
@@ -121,9 +125,16 @@ class Truth:
     def _arrived(self, copy: Copy) -> None:
         message = copy.message
         final = _final(copy)
-        self._add(message, final, "delivered", hops(message), final_host=copy.host, mailbox=copy.mailbox,
-                  delivered_to=[_bare(one) for one in message.get_all("Delivered-To") or []],
-                  return_path=_bare(message.get("Return-path") or ""))
+        self._add(
+            message,
+            final,
+            "delivered",
+            hops(message),
+            final_host=copy.host,
+            mailbox=copy.mailbox,
+            delivered_to=[_bare(one) for one in message.get_all("Delivered-To") or []],
+            return_path=_bare(message.get("Return-path") or ""),
+        )
         notice = notice_in(message)
         while notice is not None:  # one that could not be delivered is in the postmaster's, with what it was about
             for failure in notice.failures:
@@ -137,8 +148,14 @@ class Truth:
             return
         self._failed.add((tuple(path), failure.recipient))
         outcome = "expired" if failure.status.startswith("4") else "bounced"
-        self._add(notice.about, failure.recipient, outcome, path, final_host=None,
-                  dsn={"reporting_mta": notice.reporting, "status": failure.status, "diagnostic": failure.diagnostic})
+        self._add(
+            notice.about,
+            failure.recipient,
+            outcome,
+            path,
+            final_host=None,
+            dsn={"reporting_mta": notice.reporting, "status": failure.status, "diagnostic": failure.diagnostic},
+        )
 
     def _add(self, message: Message, final: str, outcome: str, path: list[Hop], **more: Any) -> None:
         lab_id = message.get(LAB_ID) or _lab_id_inside(message)
@@ -147,41 +164,84 @@ class Truth:
             return
         one = self.mails[lab_id]
         notice = notice_in(message)
-        row: Row = {"kind": "mail", "lab_id": lab_id, "scenario": one.mail.scenario, "message_id": one.mail.message_id,
-                    "envelope_from": one.mail.sender, "original_recipient": None, "final_recipient": final,
-                    "outcome": outcome, "path": [{"host": host, "queue_id": queue_id} for host, queue_id in path],
-                    "entry": one.entry, "sent_at": one.at, "final_message_id": _one_line(message.get("Message-ID"))}
+        row: Row = {
+            "kind": "mail",
+            "lab_id": lab_id,
+            "scenario": one.mail.scenario,
+            "message_id": one.mail.message_id,
+            "envelope_from": one.mail.sender,
+            "original_recipient": None,
+            "final_recipient": final,
+            "outcome": outcome,
+            "path": [{"host": host, "queue_id": queue_id} for host, queue_id in path],
+            "entry": one.entry,
+            "sent_at": one.at,
+            "final_message_id": _one_line(message.get("Message-ID")),
+        }
         if notice is not None:
             about = hops(notice.about)
-            row |= {"kind": "dsn", "message_id": row["final_message_id"], "envelope_from": "",
-                    "original_recipient": final, "actions": sorted({failure.action for failure in notice.failures}),
-                    "reports_on": [failure.recipient for failure in notice.failures],
-                    "parent": {"host": about[-1][0], "queue_id": about[-1][1]} if about else None}
+            row |= {
+                "kind": "dsn",
+                "message_id": row["final_message_id"],
+                "envelope_from": "",
+                "original_recipient": final,
+                "actions": sorted({failure.action for failure in notice.failures}),
+                "reports_on": [failure.recipient for failure in notice.failures],
+                "parent": {"host": about[-1][0], "queue_id": about[-1][1]} if about else None,
+            }
             if "Postmaster Copy" in str(message.get("Subject")):
                 row["double_bounce_notice"] = True
         elif (posting := message.get(POSTING)) is not None:
-            row |= {"kind": "list", "message_id": row["final_message_id"], "original_recipient": final,
-                    "envelope_from": "talk-bounces@lists.quay.example",
-                    "parent": {"host": "agora", "queue_id": posting}}
+            row |= {
+                "kind": "list",
+                "message_id": row["final_message_id"],
+                "original_recipient": final,
+                "envelope_from": "talk-bounces@lists.quay.example",
+                "parent": {"host": "agora", "queue_id": posting},
+            }
         else:
             row |= _origin(one, final, more.get("delivered_to", ()))
         self.rows.append(row | {name: value for name, value in more.items() if value is not None})
 
     def _told(self, one: Sent) -> None:
         """What the replies alone tell."""
-        common = {"kind": "mail", "lab_id": one.mail.lab_id, "scenario": one.mail.scenario,
-                  "message_id": one.mail.message_id, "envelope_from": one.mail.sender, "entry": one.entry,
-                  "sent_at": one.at, "final_message_id": None}
+        common = {
+            "kind": "mail",
+            "lab_id": one.mail.lab_id,
+            "scenario": one.mail.scenario,
+            "message_id": one.mail.message_id,
+            "envelope_from": one.mail.sender,
+            "entry": one.entry,
+            "sent_at": one.at,
+            "final_message_id": None,
+        }
+        whole = 0
         for address, reply, stage in one.refused:
-            self.rows.append({**common, "original_recipient": address, "final_recipient": address,
-                              "outcome": "rejected", "path": [],
-                              "reject": {"host": one.entry, "reply": reply, "stage": stage}})
+            row: Row = {
+                **common,
+                "original_recipient": address,
+                "final_recipient": address,
+                "outcome": "rejected",
+                "path": [],
+                "reject": {"host": one.entry, "reply": reply, "stage": stage},
+            }
+            whole += stage == "DATA"
+            if whole > 1:  # Postfix names one recipient in the line of a refused message
+                row |= {"provable": False, "unprovable_why": "no line tells the rejection of this recipient"}
+            self.rows.append(row)
         if one.mail.scenario not in ("discard", DELETED):
             return
         path = [{"host": one.entry, "queue_id": one.queue_ids[0]}]
         for address in one.accepted:
-            self.rows.append({**common, "original_recipient": address, "final_recipient": address,
-                              "outcome": "discarded", "path": path})
+            self.rows.append(
+                {
+                    **common,
+                    "original_recipient": address,
+                    "final_recipient": address,
+                    "outcome": "discarded",
+                    "path": path,
+                }
+            )
 
 
 def _origin(one: Sent, final: str, passed: Sequence[str]) -> Row:
@@ -214,9 +274,16 @@ def notice_in(message: Message) -> Notice | None:
     if status is None or about is None:
         return None
     whole, *blocks = _blocks(status)
-    failures = [Failure(_typed(block.get("Final-Recipient")), (block.get("Action") or "").split()[0].lower(),
-                        (block.get("Status") or "").split()[0], _one_line(block.get("Diagnostic-Code")) or "")
-                for block in blocks if block.get("Final-Recipient")]
+    failures = [
+        Failure(
+            _typed(block.get("Final-Recipient")),
+            (block.get("Action") or "").split()[0].lower(),
+            (block.get("Status") or "").split()[0],
+            _one_line(block.get("Diagnostic-Code")) or "",
+        )
+        for block in blocks
+        if block.get("Final-Recipient")
+    ]
     return Notice(_typed(whole.get("Reporting-MTA")), tuple(failures), about)
 
 
@@ -264,4 +331,3 @@ def _final(copy: Copy) -> str:
 def _lab_id_inside(message: Message) -> str | None:
     match = _ANY_LAB_ID.search(message.as_bytes().decode("utf-8", "replace"))
     return match[1] if match else None
-

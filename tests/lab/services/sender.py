@@ -7,6 +7,7 @@ transactions: {lab_id, at, recipients: [[address, code, text]], data: [code, tex
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import smtplib
 import socket
@@ -94,10 +95,8 @@ def run(session: dict[str, Any], start: float) -> list[dict[str, Any]]:
             out.append(done)
             if rest := again(done):
                 left.append((mail, rest))
-        try:
+        with contextlib.suppress(smtplib.SMTPException, OSError):
             connection.smtp.quit()
-        except (smtplib.SMTPException, OSError):
-            pass
         todo = left
         if not todo:
             break
