@@ -75,7 +75,8 @@ def zone(text: str) -> tzinfo | None:
     elif len(said) <= LONGEST_NAME and _NAME.fullmatch(said):
         with suppress(KeyError, OSError, ValueError):
             return ZoneInfo(said)
-    near = did_you_mean(said, _zone_names())
+    # Few people misspell the first letters; comparing with every name would take a while.
+    near = did_you_mean(said, (name for name in _zone_names() if name[:3].lower() == said[:3].lower()))
     hint = near or 'write "Europe/Berlin", "UTC", "+02:00" or "local"'
     msg = f"{_shown(text)} is not a time zone; {hint}"
     raise ValueError(msg)

@@ -44,6 +44,8 @@ from mailtrace.problem import Problem, did_you_mean
 from mailtrace.secret import Secret
 
 HOUR = 3600.0
+MOST_HINTS = 30
+"""Unknown hosts for which a near match is looked for."""
 _SHARES = ("all", "any", "none")
 _NUMBERS = frozenset({"count", "recipients", "hops", "attempts"})
 _BREAK = re.compile(r"[\r\n\0]")
@@ -78,6 +80,7 @@ class _Reader:
         self.named = around.config is not None  # whether names can be checked
         self.kind = text(tree.at("kind")) or "trace"
         self.warnings: list[Warning_] = []
+        self.unknown = 0
         steps = [name for name, _ in self.steps("source") if name in METHODS]
         self.methods = tuple(dict.fromkeys(steps)) or (self._default_method(),)
         self.inventory = self._inventory()
@@ -252,7 +255,9 @@ class _Reader:
         return tuple(found)
 
     def _unknown(self, node: Node, name: str) -> Problem:
-        hint = self.inventory.near(name)
+        self.unknown += 1
+        # Looking for near matches takes a while in a large fleet; nobody reads the hundredth.
+        hint = self.inventory.near(name) if self.unknown <= MOST_HINTS else ""
         known = (*self.inventory.clusters, *self.inventory.names)
         if not hint and 0 < len(known) <= 12:
             hint = f"there are: {', '.join(known)}"
