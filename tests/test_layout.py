@@ -37,11 +37,8 @@ WITHOUT_TEST = {
 
 ABOUT_THE_WHOLE = {
     "test_arrows.py",
-    "test_bench.py",
     "test_corpus.py",
-    "test_demo.py",
     "test_docs.py",
-    "test_end_to_end.py",
     "test_exports.py",
     "test_layout.py",
     "test_library.py",
