@@ -243,22 +243,24 @@ class _Run:
     def ask(self, query: LogQuery) -> Iterator[LogEntry]:
         """Put one question to every source. A source that fails as a whole costs itself only."""
         for description, source in zip(self.job.source, self.sources, strict=True):
-            try:
-                yield from self._ask(source, query)
-            except DataError as error:
-                self.lost.append(_lost(description.name, error))
+            yield from self._ask(source, query, description.name)
 
-    def _ask(self, source: Source, query: LogQuery) -> Iterator[LogEntry]:
+    def _ask(self, source: Source, query: LogQuery, name: str) -> Iterator[LogEntry]:
         entries = iter(source.query(query))
-        while not self.stop.signal:
-            # `extend` keeps what came before an interruption, a list made at once would not.
+        more = not self.stop.signal
+        while more:
+            # `extend` keeps what came before an interruption or an error, a list made at once would not.
             chunk: list[LogEntry] = []
-            with self.stop.waiting():
-                chunk.extend(islice(entries, CHUNK))
+            try:
+                with self.stop.waiting():
+                    chunk.extend(islice(entries, CHUNK))
+                more = len(chunk) == CHUNK and not self.stop.signal
+            except DataError as error:
+                lost = _lost(name, error)
+                self.lost += [] if lost in self.lost else [lost]  # it fails again in every wave
+                more = False
             self.entries += len(chunk)
             yield from chunk
-            if len(chunk) < CHUNK:
-                return
 
     def _read(self, done: int, total: int) -> None:
         """Hear from a source how far its files are read; pass it on some ten times a second."""

@@ -410,7 +410,7 @@ def test_a_closed_pipe_ends_quietly() -> None:
 
 @pytest.mark.parametrize("line", [f"trace -c {CONFIG} -k wolf", f"trace -c {CONFIG} --print-job", "trace --help"])
 def test_a_full_disk_is_an_export_that_failed(line: str) -> None:
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = program(*line.split(), capture_output=False, stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 4
     assert "cannot write standard output: No space left on device" in done.stderr
@@ -449,7 +449,7 @@ class Terminal:
         env = {**os.environ, "COLUMNS": str(columns), "LINES": "50", "TERM": "xterm"}
         self.process = subprocess.Popen(
             [PROGRAM, *map(str, words)], stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True,
-            preexec_fn=lambda: _take(slave),
+            preexec_fn=lambda: _take(slave),  # noqa: PLW1509 - no thread is running
         )  # fmt: skip
         os.close(slave)
         self.text = ""
