@@ -1,0 +1,215 @@
+# ruff: noqa: RUF001 - the sign for times is what the table means
+"""`python -m tests.bench`: what mailtrace costs, as multiples of the tools a user would reach for, in one run.
+
+`--lines N` (default 1,000,000) and `--folder PATH` (default: a temporary one; logs that are there already are used
+again). Nothing here asserts a time: machines differ, ratios on a busy one too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import generate
+from .generate import Sample
+
+ROOT = Path(__file__).parents[2]
+HOSTS = ("mx1", "relay1", "mailbox1")
+C_LOCALE = {**os.environ, "LC_ALL": "C"}
+
+MEMORY = """
+import json, sys
+from tests.bench.__main__ import trace
+trace(json.loads(sys.argv[1]), sys.argv[2])
+text = open("/proc/self/status").read()
+print(*(line.split()[1] for line in text.splitlines() if line.startswith(("VmHWM", "RssFile"))))
+"""
+
+
+def best(work: Callable[[], Any], times: int = 5) -> float:
+    """Seconds of the quickest of several runs."""
+    quickest = float("inf")
+    for _ in range(times):
+        begun = time.perf_counter()
+        work()
+        quickest = min(quickest, time.perf_counter() - begun)
+    return quickest
+
+
+def run(*command: str) -> None:
+    """Run a program and throw away what it prints."""
+    subprocess.run(command, env=C_LOCALE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+
+
+def made(folder: Path, name: str, make: Callable[[Path], list[Sample]]) -> tuple[Path, Sample]:
+    """A generated log and the mail in its middle; made once for each folder."""
+    place = folder / name
+    note = place / "sample.json"
+    if not note.exists():
+        samples = make(place)
+        note.write_text(json.dumps(samples[len(samples) // 2].__dict__))
+    fields = json.loads(note.read_text())
+    return place, Sample(**{**fields, "queue_ids": tuple(fields["queue_ids"])})
+
+
+def trace(logs: dict[str, str], message_id: str, **find: Any) -> Any:
+    """The trace of one mail, as a user's script asks for it."""
+    from mailtrace import run_job
+
+    hosts = {host: {"log_files": [path]} for host, path in logs.items()}
+    report = run_job(
+        {
+            "version": 1,
+            "kind": "trace",
+            "config": {"method": "files", "files_config": {"hosts": hosts}},
+            "find": {"message_id": message_id, **find},
+        }
+    )
+    if len(report.mails) != 1:
+        message = f"{message_id}: {len(report.mails)} mails"
+        raise SystemExit(message)
+    return report
+
+
+def search(logs: dict[str, str], literal: str, **window: float) -> None:
+    """One question to the source alone."""
+    from mailtrace.hosts import HostFacts, Inventory
+    from mailtrace.model import HostLogs, LogQuery
+    from mailtrace.parsers import make_parser
+    from mailtrace.sources.files import FilesSource
+
+    source = FilesSource(
+        [HostLogs(host, (path,)) for host, path in logs.items()],
+        lambda _logs: make_parser(),
+        Inventory({host: HostFacts() for host in logs}),
+        base=ROOT,
+        now=time.time(),
+    )
+    found = list(source.query(LogQuery(any_of=(literal,) if literal else (), **window)))
+    source.close()
+    if not found:
+        message = f"{literal} is not in {logs}"
+        raise SystemExit(message)
+
+
+def around(sample: Sample) -> dict[str, str]:
+    """A window of two hours around a mail, as a job writes it."""
+    return {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(sample.time)), "time_range": "1h"}
+
+
+def row(work: str, figure: float, unit: str, goal: float, *, most: bool = True) -> None:
+    """One line of the table."""
+    reached = figure <= goal if most else figure >= goal
+    sign = "≤" if most else "≥"
+    print(
+        f"{work:<66} {figure:>11,.2f} {unit:<12} {sign} {goal:>9,.2f}  {'reached' if reached else 'MISSED'}", flush=True
+    )
+
+
+def plain(folder: Path, lines: int) -> None:
+    """One mail in one log, and in one ten times as long."""
+    one, sample = made(folder, f"one-{lines}", lambda place: generate.postfix(place, lines))
+    ten, later = made(folder, f"one-{lines * 10}", lambda place: generate.postfix(place, lines * 10))
+    logs, longer = {"mx1": str(one / "mx1/mail.log")}, {"mx1": str(ten / "mx1/mail.log")}
+    grep = best(lambda: run("grep", "-F", sample.message_id, logs["mx1"]))
+    row("grep -F of a message ID, seconds", grep, "s", grep)
+    row("search for a message ID", best(lambda: search(logs, sample.message_id)) / grep, "× grep", 2)
+    row("trace of one mail by message ID", best(lambda: trace(logs, sample.message_id)) / grep, "× grep", 2)
+    windowed = best(lambda: trace(logs, sample.message_id, **around(sample)))
+    row("the same in a window of two hours", windowed / grep, "× grep", 2)
+    in_ten = best(lambda: trace(longer, later.message_id, **around(later)))
+    row("the same in a log ten times as long", in_ten / windowed, "× the former", 1.3)
+    memory(logs, sample)
+
+
+def memory(logs: dict[str, str], sample: Sample) -> None:
+    """Peak memory of a whole trace in a process of its own, and what Python and the imports take of it."""
+    peak = [
+        subprocess.run(
+            [sys.executable, "-c", MEMORY, json.dumps(some), sample.message_id],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for some in (logs,)
+    ]
+    row("peak resident memory of that trace, all of it", int(peak[0][0]) / 1024, "MiB", 60)
+
+
+def three_hosts(folder: Path, lines: int) -> None:
+    """One mail over three hosts' logs, against one host's of the same size."""
+    one, sample = made(folder, f"one-{lines}", lambda place: generate.postfix(place, lines))
+    three, far = made(folder, f"three-{lines}", lambda place: generate.postfix(place, lines, hosts=HOSTS))
+    single = best(lambda: trace({"mx1": str(one / "mx1/mail.log")}, sample.message_id))
+    several = best(lambda: trace({host: str(three / host / "mail.log") for host in HOSTS}, far.message_id))
+    row("trace over three hosts' logs of the same total size", several / single, "× one host's", 1.3)
+    _, other = made(folder, f"shared-{lines}", lambda place: generate.postfix(place, lines, hosts=HOSTS, shared=True))
+    shared = str(folder / f"shared-{lines}" / "mail.log")
+    loghost = best(lambda: trace(dict.fromkeys(HOSTS, shared), other.message_id))
+    row("trace over the three in one loghost's file", loghost / single, "× one host's", 1.3)
+
+
+def compressed(folder: Path, lines: int) -> None:
+    """One mail in a gzip."""
+    one, sample = made(folder, f"one-{lines}", lambda place: generate.postfix(place, lines))
+    log = one / "mx1/mail.log"
+    packed = one / "mail.log.gz"
+    if not packed.exists():
+        with log.open("rb") as source, gzip.open(packed, "wb", compresslevel=6) as target:
+            shutil.copyfileobj(source, target)
+    pipe = best(lambda: run("sh", "-c", f"zcat '{packed}' | grep -F '{sample.message_id}'"), 3)
+    row("zcat | grep -F of a message ID, seconds", pipe, "s", pipe)
+    logs = {"mx1": str(packed)}
+    row(
+        "search for a message ID in a gzip", best(lambda: search(logs, sample.message_id), 3) / pipe, "× zcat|grep", 0.5
+    )
+    row("trace of one mail in a gzip", best(lambda: trace(logs, sample.message_id), 3) / pipe, "× zcat|grep", 0.5)
+
+
+def every_line(folder: Path, lines: int) -> None:
+    """Every line of a log: read and parsed. What assembling and a graph add is measured by `everything`."""
+    one, _ = made(folder, f"one-{lines}", lambda place: generate.postfix(place, lines))
+    exim, _ = made(folder, f"exim-{lines}", lambda place: generate.exim(place / "mainlog", lines))
+    for name, path in (("Postfix", one / "mx1/mail.log"), ("Exim", exim / "mainlog")):
+        seconds = best(lambda path=path: search({"mx1": str(path)}, ""), 1)  # type: ignore[misc]
+        row(f"every line of a {name} log to entries (one core)", lines / seconds, "lines/s", 200_000, most=False)
+
+
+def start_up() -> None:
+    """`mailtrace --list` against a bare Invoke program."""
+    bare = [sys.executable, "-c", "from invoke import Program; Program().run('invoke --version', exit=False)"]
+    listing = [sys.executable, "-m", "mailtrace.cli", "--list"]
+    script = Path(sys.executable).parent / "mailtrace"
+    if script.exists():
+        listing = [str(script), "--list"]
+    row("mailtrace --list", best(lambda: run(*listing)) / best(lambda: run(*bare)), "× Invoke", 1.3)
+
+
+def main() -> None:
+    """All rows."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--lines", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="mailtrace-bench-") as temporary:
+        folder = options.folder or Path(temporary)
+        plain(folder, options.lines)
+        three_hosts(folder, options.lines)
+        compressed(folder, options.lines)
+        every_line(folder, options.lines)
+        start_up()
+
+
+if __name__ == "__main__":
+    main()
