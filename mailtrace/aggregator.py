@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailtrace.assemble import assemble
+from mailtrace.assemble.names import loopback
 from mailtrace.graph import MailGraph
 from mailtrace.load import load_job
 from mailtrace.model import LogEntry, LogQuery
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     import os
 
     from mailtrace.config import Config
+    from mailtrace.hosts import Inventory
     from mailtrace.job import Job
-    from mailtrace.model import Hop
+    from mailtrace.model import Hop, Peer
     from mailtrace.report import Report
 
 
@@ -136,17 +138,23 @@ def do_trace(mail_id: str, aggregator: Aggregator) -> NextHop:
 
     The host is the config's name for the relay where it knows one, else the relay's own.
     """
-    fleet = aggregator.job.inventory
     entries = aggregator.query_by(LogQuery(any_of=(mail_id,)))
-    for mail in assemble(entries, fleet, near=_now()).mails:
+    for mail in assemble(entries, aggregator.job.inventory, near=_now()).mails:
         for hop in mail.hops:
             for delivery in hop.deliveries:
                 if hop.queue_id == mail_id and delivery.reply_id:
                     relay = delivery.relay
-                    here = relay.ip.startswith("127.") or relay.ip == "::1"
-                    known = fleet.find(relay.name) or fleet.find(relay.ip)
-                    return delivery.reply_id, hop.host if here else known or relay.name or relay.ip
+                    return delivery.reply_id, hop.host if loopback(relay) else _host(relay, aggregator.job.inventory)
     return None, None
+
+
+def _host(relay: Peer, inventory: Inventory) -> str:
+    """The config's host for a relay: by name or address, or the only one with its first label."""
+    if known := inventory.find(relay.name) or inventory.find(relay.ip):
+        return known
+    label = relay.name.partition(".")[0].lower()
+    alike = [host for host in inventory.names if host.partition(".")[0].lower() == label]
+    return alike[0] if len(alike) == 1 else relay.name or relay.ip
 
 
 def _now() -> float:

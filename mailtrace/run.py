@@ -129,8 +129,14 @@ def check(job: Job) -> list[Coverage]:
         except DataError as error:
             out.append(_lost(description.name, error))
         finally:
-            source.close()
+            _close(source)
     return out
+
+
+def _close(source: Source) -> None:
+    """Let go of what a source holds; what cannot be closed ends with the process."""
+    with suppress(Exception):
+        source.close()
 
 
 class _Run:
@@ -184,8 +190,7 @@ class _Run:
             self._walk(report)
         finally:
             for source in self.sources:
-                with suppress(Exception):  # what can't be closed ends with the process
-                    source.close()
+                _close(source)
         report.partial = bool(self.stop.signal)
         report.expectations = judge(report, self.job.expect)
         report.exit_code = self.exit_code(report)
