@@ -52,6 +52,21 @@ def prove(entries: Iterable[LogEntry], zone: str, near: float) -> Offset:
     return Offset((low + high) / 2, slack, "" if "" in proofs else ", ".join(sorted(proofs)))
 
 
+def token(entry: LogEntry) -> tuple[float, int] | None:
+    """The UTC clock in an entry and its weight: in its own queue ID or Message-ID, or in a reply that it logs."""
+    event = entry.event
+    kind = type(event)
+    if kind is Accepted:
+        time, weight = id_time(entry.queue_id), OWN
+    elif kind is MessageId:
+        time, weight = message_id_time(event.message_id, entry.queue_id), OWN  # type: ignore[union-attr,arg-type]
+    elif kind is Attempt and event.status == "sent" and event.reply:  # type: ignore[union-attr]
+        time, weight = reply_time(event.reply), REMOTE  # type: ignore[union-attr]
+    else:
+        return None
+    return None if time is None else (time, weight)
+
+
 class Clocks:
     """The clocks of all logs of one run.
 
@@ -80,14 +95,9 @@ class Clocks:
         clock = self.clock(entry.host, entry.zone)
         if entry.zone is Zone.UTC:
             return
-        event = entry.event
-        kind = type(event)
-        if kind is Accepted:
-            clock.add(entry.time, id_time(entry.queue_id), OWN)
-        elif kind is MessageId:
-            clock.add(entry.time, message_id_time(event.message_id, entry.queue_id), OWN)  # type: ignore[union-attr,arg-type]
-        elif kind is Attempt and event.status == "sent" and event.reply:  # type: ignore[union-attr]
-            clock.add(entry.time, reply_time(event.reply), REMOTE)  # type: ignore[union-attr]
+        found = token(entry)
+        if found is not None:
+            clock.add(entry.time, *found)
 
     def utc(self, host: str, zone: Zone, time: float) -> float:
         """The corrected moment of a stamp."""
@@ -168,10 +178,8 @@ class Clock:
             return ""
         return "ids" if self._own else "replies"
 
-    def add(self, face: float, token: float | None, weight: int) -> None:
+    def add(self, face: float, token: float, weight: int) -> None:
         """A stamp that reads `face` stands beside a token of UTC time `token`."""
-        if token is None:
-            return
         hour = int(face // HOUR)
         if self._counts[hour] >= _TOKENS_AN_HOUR:
             return

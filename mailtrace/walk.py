@@ -43,6 +43,8 @@ GREY = 4 * 3600.0
 """Seconds before its acceptance in which a mail's own earlier, refused attempts are looked for."""
 ALL = "*"  # every host
 
+Want = tuple[str, str, tuple[float, float]]
+"""Something to ask for: host or ALL, literal, window."""
 Ask = Callable[[LogQuery], Iterable[LogEntry]]
 Covered = Callable[[], Mapping[str, tuple[float, float]]]
 
@@ -116,6 +118,7 @@ class _Walk:
         self.scene = scene
         self.entries: dict[tuple[str, int, str, str, float], LogEntry] = {}
         self.asked: dict[tuple[str, str], tuple[float, float]] = {}
+        self.distances = (FAR, options.max_age)
         self.tests = criteria(find)
         self.start_hits: set[tuple[str, str, float]] = set()
         self.examples: Counter[tuple[str, str]] = Counter()
@@ -131,9 +134,8 @@ class _Walk:
         found = self._assemble()
         while True:
             wanted = self._matching(found, final=False)
-            asks = {} if whole else self._asks(_related(wanted, found.mails), found)
-            if not asks and not whole:
-                asks = self._strangers(_related(wanted, found.mails), found)
+            related = [] if whole else self._related(wanted, found.mails)
+            asks = self._asks(related, found) or self._strangers(related, found)
             if not asks:
                 break
             for later in self._queries(asks):
@@ -208,9 +210,66 @@ class _Walk:
         """(host or ALL, literal) → window, for all that the mails leave open and nobody asked before."""
         asks: dict[tuple[str, str], tuple[float, float]] = {}
         for mail in mails:
-            for host, literal, window in _open_ends(mail, found, self.options):
+            for host, literal, window in self._open_ends(mail, found):
                 self._add(asks, host, literal, window)
         return asks
+
+    def _related(self, meant: list[Mail], mails: list[Mail]) -> list[Mail]:
+        """The mails that are meant, and those that may turn out to be parts of them: same Message-ID, or neither has
+        one and a recipient is the same."""
+        ids = {hop.message_id for mail in meant for hop in mail.hops if hop.message_id}
+        bare = {d.recipient for mail in meant for hop in mail.hops if self._is_bare(hop) for d in hop.deliveries}
+        known = {mail.id for mail in meant}
+        return [
+            mail
+            for mail in mails
+            if mail.id in known
+            or any(
+                hop.message_id in ids if hop.message_id else any(d.recipient in bare for d in hop.deliveries)
+                for hop in mail.hops
+            )
+        ]
+
+    def _is_bare(self, hop: Hop) -> bool:
+        """Whether a hop has no Message-ID, its own lines having been asked for."""
+        return not hop.message_id and (hop.host, hop.queue_id) in self.asked
+
+    def _open_ends(self, mail: Mail, found: Assembly) -> Iterator[Want]:
+        """What one mail leaves open."""
+        window = (mail.first - NEAR, mail.last + NEAR)
+        linked = {(link.from_, recipient) for link in mail.links for recipient in link.recipients}
+        followed = {link.to for link in mail.links}
+        depth = {step.hop: at for row in mail.recipients for at, step in enumerate(row.path)}
+        for hop in mail.hops:
+            if depth.get(hop.id, 0) >= self.options.max_hops:
+                continue
+            yield hop.host, hop.queue_id, self._life(hop)
+            if hop.message_id:
+                yield hop.host, hop.message_id, window
+            for named in found.named(hop):
+                yield hop.host, named, window
+            for delivery in hop.deliveries:
+                if delivery.status == "sent" and not delivery.local and (hop.id, delivery.recipient) not in linked:
+                    yield from _downstream(hop, delivery, found, window, bare=self._is_bare(hop))
+                elif delivery.status in ("deferred", "bounced") and not loopback(delivery.relay):
+                    for host in found.hosts_of(delivery.relay):
+                        yield host, delivery.recipient, (delivery.time - 60, delivery.time + 60)
+            if hop.id not in followed and not hop.local:
+                yield from _upstream(hop, mail.recipients, found, window, bare=self._is_bare(hop))
+                yield from _at_the_door(hop, mail.recipients)
+
+    def _life(self, hop: Hop) -> tuple[float, float]:
+        """Where the lines of one hop are looked for: near, then farther, then as far as a queue keeps a message."""
+        before = self.asked.get((hop.host, hop.queue_id))
+        begun = hop.client != Peer() or hop.local
+        delay = max((d.delay or 0.0 for d in hop.deliveries), default=0.0)
+        low, high = hop.first - NEAR - (0.0 if begun else delay), hop.last + NEAR
+        if before is not None:
+            if not begun:
+                low = next((hop.first - far for far in self.distances if before[0] > hop.first - far + 1), before[0])
+            if not hop.removed:
+                high = next((hop.last + far for far in self.distances if before[1] < hop.last + far - 1), before[1])
+        return low, high
 
     def _strangers(self, mails: list[Mail], found: Assembly) -> dict[tuple[str, str], tuple[float, float]]:
         """Who is a relay or a client that no name tells? Other mails that met it at that time show it by their IDs."""
@@ -271,23 +330,6 @@ class _Walk:
                 )
 
 
-def _related(meant: list[Mail], mails: list[Mail]) -> list[Mail]:
-    """The mails that are meant, and those that may turn out to be parts of them: same Message-ID, or neither has one
-    and a recipient is the same."""
-    ids = {hop.message_id for mail in meant for hop in mail.hops if hop.message_id}
-    bare = {d.recipient for mail in meant for hop in mail.hops if not hop.message_id for d in hop.deliveries}
-    known = {mail.id for mail in meant}
-    return [
-        mail
-        for mail in mails
-        if mail.id in known
-        or any(
-            hop.message_id in ids if hop.message_id else any(d.recipient in bare for d in hop.deliveries)
-            for hop in mail.hops
-        )
-    ]
-
-
 def _unknown_peers(mail: Mail, found: Assembly) -> Iterator[tuple[Peer, float]]:
     """Relays and clients at the open ends of a mail that may be hosts whose logs are read."""
     followed = {link.to for link in mail.links}
@@ -304,32 +346,7 @@ def _unknown_peers(mail: Mail, found: Assembly) -> Iterator[tuple[Peer, float]]:
                 yield relay, delivery.time
 
 
-def _open_ends(mail: Mail, found: Assembly, options: Walk) -> Iterator[tuple[str, str, tuple[float, float]]]:
-    """What one mail leaves open: (host or ALL, literal, window)."""
-    low, high = mail.first - NEAR, mail.last + NEAR
-    linked = {(link.from_, recipient) for link in mail.links for recipient in link.recipients}
-    followed = {link.to for link in mail.links}
-    depth = {step.hop: at for row in mail.recipients for at, step in enumerate(row.path)}
-    for hop in mail.hops:
-        if depth.get(hop.id, 0) >= options.max_hops:
-            continue
-        yield hop.host, hop.queue_id, _life(hop, options)
-        if hop.message_id:
-            yield hop.host, hop.message_id, (low, high)
-        for delivery in hop.deliveries:
-            if delivery.status == "sent" and not delivery.local and (hop.id, delivery.recipient) not in linked:
-                yield from _downstream(hop, delivery, found, (low, high))
-            if delivery.status in ("deferred", "bounced") and not loopback(delivery.relay):
-                for host in found.hosts_of(delivery.relay):
-                    yield host, delivery.recipient, (delivery.time - 60, delivery.time + 60)
-        for named in found.named(hop):
-            yield hop.host, named, (low, high)
-        if hop.id not in followed and not hop.local:
-            yield from _upstream(hop, mail.recipients, found, (low, high))
-            yield from _at_the_door(hop, mail.recipients)
-
-
-def _at_the_door(hop: Hop, rows: list[Recipient]) -> Iterator[tuple[str, str, tuple[float, float]]]:
+def _at_the_door(hop: Hop, rows: list[Recipient]) -> Iterator[Want]:
     """What was refused in the same transaction, and earlier attempts that were refused for now."""
     if hop.sender is not None:
         yield hop.host, f"from=<{hop.sender}>", (hop.first - TRANSACTION, hop.first + TRANSACTION)
@@ -338,17 +355,9 @@ def _at_the_door(hop: Hop, rows: list[Recipient]) -> Iterator[tuple[str, str, tu
         yield hop.host, address, (hop.first - GREY, hop.first + TRANSACTION)
 
 
-def _life(hop: Hop, options: Walk) -> tuple[float, float]:
-    """Where the lines of one hop are looked for: near, then as far as a queue keeps a message."""
-    begun = hop.client != Peer() or hop.local
-    before = NEAR if begun else options.max_age
-    after = NEAR if hop.removed else options.max_age
-    return hop.first - before, hop.last + after
-
-
 def _downstream(
-    hop: Hop, delivery: Delivery, found: Assembly, window: tuple[float, float]
-) -> Iterator[tuple[str, str, tuple[float, float]]]:
+    hop: Hop, delivery: Delivery, found: Assembly, window: tuple[float, float], *, bare: bool
+) -> Iterator[Want]:
     """The next hop of a delivery: by the reply's ID, by Message-ID, or by its recipient where it has none."""
     hosts = found.hosts_of(delivery.relay) or ((hop.host,) if loopback(delivery.relay) else (ALL,))
     for host in hosts:
@@ -356,20 +365,20 @@ def _downstream(
             yield host, delivery.reply_id, window
         if hop.message_id:
             yield host, hop.message_id, window
-        elif not delivery.reply_id:
+        elif bare and not delivery.reply_id:
             yield host, delivery.recipient, (delivery.time - 120, delivery.time + 120)
 
 
 def _upstream(
-    hop: Hop, rows: list[Recipient], found: Assembly, window: tuple[float, float]
-) -> Iterator[tuple[str, str, tuple[float, float]]]:
+    hop: Hop, rows: list[Recipient], found: Assembly, window: tuple[float, float], *, bare: bool
+) -> Iterator[Want]:
     """The hop before: who logged this queue ID in a reply, or the same Message-ID."""
     hosts = found.hosts_of(hop.client) or ((hop.host,) if loopback(hop.client) else (ALL,))
     for host in hosts:
         yield host, hop.queue_id, window
         if hop.message_id:
             yield host, hop.message_id, window
-        else:
+        elif bare:
             for recipient in dict.fromkeys(row.original_recipient for row in rows[:20]):
                 yield host, recipient, (hop.first - 120, hop.first + 120)
 

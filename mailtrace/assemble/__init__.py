@@ -266,4 +266,7 @@ def _turned_away(door: Door) -> Mail:
 
 
 def _words(code: str, dsn: str, text: str) -> str:
+    """A reply in full; `text` may hold its codes already."""
+    if code and text.startswith(code):
+        return text
     return " ".join(part for part in (code, dsn, text) if part)

@@ -150,7 +150,7 @@ class Linker:
                 return None
         evidence = [("reply-id", f"{attempt.attempt.relay.name or 'the relay'} answered: queued as {reply.id}")]
         if mid:
-            evidence.append(("message-id", f"same Message-ID <{child.message_id}>"))
+            evidence.append(("message-id", f"same Message-ID <{child.known_id}>"))
         if place:
             evidence.append(("relay", f"relay {attempt.attempt.relay.name}[{attempt.attempt.relay.ip}] is {child.host}"))
         certain = long or (mid and (place or close)) or (place and close)
@@ -587,7 +587,7 @@ class Matcher:
         kind = LinkKind.REINJECTED if parent.host == child.host else LinkKind.RELAYED
         evidence = []
         if rank[0]:
-            evidence.append(("message-id", f"same Message-ID <{child.message_id}>"))
+            evidence.append(("message-id", f"same Message-ID <{child.known_id}>"))
         if tries:
             some = ", ".join(sorted(t.attempt.recipient for t in tries)[:3])
             evidence.append(("recipient", f"same recipients: {some}"))

@@ -15,20 +15,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
-from mailtrace.clocks import Clocks
-from mailtrace.model import (
-    Accepted,
-    Attempt,
-    Coverage,
-    Fleet,
-    HostLogs,
-    LogEntry,
-    LogQuery,
-    MessageId,
-    Parser,
-    Stamp,
-    Zone,
-)
+from mailtrace.clocks import Clocks, token
+from mailtrace.model import Coverage, Fleet, HostLogs, LogEntry, LogQuery, Parser, Stamp, Zone
 from mailtrace.sources import journal
 from mailtrace.sources.catalog import JOURNAL, SOURCE, STDIN, Catalog, Log, Name
 from mailtrace.sources.division import Division
@@ -41,6 +29,7 @@ _SAMPLE_PLACES, _SAMPLE_SIZE = 16, 4096
 _HEAD = 1 << 14
 _HALF_YEAR = 182 * 86400.0
 _SEGMENT = 16  # blocks that one thread searches at a time
+_WORTH_THREADS = 4 * _SEGMENT  # fewer blocks than that are searched before threads have started
 _THREADS = min(os.cpu_count() or 1, 4)
 _POSITION_BITS = 38  # of `seq`; above them stands the minute at which the file begins
 _REALTIME = re.compile(rb'"__REALTIME_TIMESTAMP"\s*:\s*"(\d{1,18})"')
@@ -199,7 +188,7 @@ class FilesSource:
             places = samples(file, _SAMPLE_PLACES, _SAMPLE_SIZE) if file.plain else iter([(0, file.head())])
             sample = [entry for offset, lines in places for entry in log.parser.parse(lines, offset, log.whose)]
             log.parser.unparsed = before  # these lines were not asked for
-            log.sample = [entry for entry in sample if isinstance(entry.event, (Accepted, MessageId, Attempt))]
+            log.sample = [entry for entry in sample if entry.zone is not Zone.UTC and token(entry) is not None]
             log.clock.learn(sample)
             latest = log.clock.latest_proved(sample)
             if latest is not None and not log.clock.proved():
@@ -305,7 +294,7 @@ class FilesSource:
         """The lines of a part that hold the literals, with their positions."""
         literals.prepare(part.log.head)
         numbers = part.numbers if file.plain else range(0)
-        if len(numbers) <= _SEGMENT or _THREADS == 1:
+        if len(numbers) <= _WORTH_THREADS or _THREADS == 1:
             for block in self._blocks(part, file, tally):
                 yield from _search(block, literals)
             return
