@@ -23,12 +23,10 @@ PYTHON = sys.executable
 @task
 def check(c: Context) -> None:
     """Look at the code without running it: ruff, its formatting, mypy."""
+    looks = ("ruff check .", "ruff format --check .", "mypy")
     with c.cd(HERE):
-        looks = [
-            c.run(f"{PYTHON} -m {look}", echo=True, warn=True)
-            for look in ("ruff check .", "ruff format --check .", "mypy")
-        ]
-    if not all(looks):
+        done = [c.run(f"{PYTHON} -m {look}", echo=True, warn=True) for look in looks]
+    if not all(done):
         raise Exit(code=1)
 
 
