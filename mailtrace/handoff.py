@@ -34,7 +34,7 @@ _LONGEST = 4096
 """Characters of a reply that are looked at; no server says more, and a hostile one may."""
 _TOKEN = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*")
 _END = r"(?![0-9A-Za-z-])"
-_EXIM = re.compile(rf"(?:^|[ n])250[ -](?:[0-9]\.[0-9]\.[0-9] )?(?:OK|Ok) id=({EXIM}){_END}")
+_EXIM = re.compile(rf"(?:^|[ n\n])250[ -](?:[0-9]\.[0-9]\.[0-9] )?(?:OK|Ok) id=({EXIM}){_END}")
 _GMX = re.compile(r"completed: id=([0-9A-Za-z-]+)")
 _SAVED = re.compile(rf"[ >]({DOVECOT}) Saved")
 _SENDMAIL = re.compile(rf"(?:^|[ (])({SENDMAIL}) Message accepted for delivery")
@@ -58,8 +58,8 @@ _PMG = re.compile(r"(OK|BLOCKED) \(([0-9A-F]{17,22})\)")
 _ENVELOPE = re.compile(r"envelope id ([^\s@]+)@(\S+)")
 _YANDEX = re.compile(r"queued on (\S+) as (\S+)")
 _AMAVIS = re.compile(r"\bid=([0-9]+-[0-9]+(?:-[0-9]+)?)")
-_DISCARDED = re.compile(r"(?:^|[ n])250[ -](?:[0-9]\.[0-9]\.[0-9] )?(?:Ok|OK),? (?:discarded|DISCARD)\b|\bDISCARD\(")
-_QUARANTINED = re.compile(r"(?:^|[ n])250[ -](?:[0-9]\.[0-9]\.[0-9] )?(?:(?:Ok|OK),? )?[Qq]uarantined\b")
+_DISCARDED = re.compile(r"(?:^|[ n\n])250[ -](?:[0-9]\.[0-9]\.[0-9] )?(?:Ok|OK),? (?:discarded|DISCARD)\b|\bDISCARD\(")
+_QUARANTINED = re.compile(r"(?:^|[ n\n])250[ -](?:[0-9]\.[0-9]\.[0-9] )?(?:(?:Ok|OK),? )?[Qq]uarantined\b")
 
 
 def reply_id(text: str) -> ReplyId | None:

@@ -18,7 +18,7 @@ _BRACKETS = rf'<([^<>"]*(?:{_QUOTED}[^<>"]*)*)>'
 _ARRIVED = re.compile(rf"(<=|\(=) (<>|{_ADDRESS})(?: (.*))?", re.DOTALL)
 _DELIVERY = re.compile(r"(=>|->|>>|\*>|\*\*|==) (.*)", re.DOTALL)
 _RECIPIENT = re.compile(rf"<>|{_ADDRESS}")
-_PROGRAM = re.compile(r"[|/>:].*?(?= <| \(| [A-Z]{1,3}=|: |$)", re.DOTALL)
+_PROGRAM = re.compile(r":[a-z]+:|[|/>].*?(?= <| \(| [A-Z]{1,3}=|: |$)", re.DOTALL)
 _ALIAS = re.compile(rf" \(([^()]*)\)| {_BRACKETS}")
 _HOST = re.compile(
     r" H=(?:(?P<name>[^\s()\[\]=]+) )?(?:\((?P<helo>[^()]*(?:\([^()]*\)[^()]*)*)\) )?"
@@ -36,7 +36,8 @@ _DEFER = re.compile(r"(?: (routing|delivery))? defer \((-?[0-9]+)\)")
 _DURATION = re.compile(r" (?:DT|QT|RT)=[0-9.smhdw]+(?=[\s:]|$)")
 _REJECTED = re.compile(
     r"(?P<before>.*?)(?: (?P<temporarily>temporarily))? rejected "
-    r"(?P<stage>RCPT|MAIL|EHLO or HELO|HELO|EHLO|VRFY|EXPN|ETRN|AUTH|STARTTLS|connection|after DATA|during MIME ACL checks|by local_scan\(\)|by non-SMTP ACL|after PRDR response|"
+    r"(?P<stage>RCPT|MAIL|EHLO or HELO|HELO|EHLO|VRFY|EXPN|ETRN|AUTH|STARTTLS|connection|after DATA|"
+    r"during MIME ACL checks|by local_scan\(\)|by non-SMTP ACL|after PRDR response|"
     r"DATA|message|QUIT|from)(?:(?= )| ?)(?P<rest>.*)",
     re.DOTALL,
 )
@@ -250,6 +251,8 @@ def _delivery(rest: str) -> Event | None:
         return None
     recipient = who[0]
     at = who.end()
+    if recipient[-1:] == ":" and recipient[0] != ":":  # the error follows at once
+        recipient, at = recipient[:-1], at - 1
     parents: list[str] = []
     original = ""
     while (alias := _ALIAS.match(body, at)) is not None:

@@ -1,7 +1,7 @@
 """Lines to entries: the envelope of each line, the grammar of its program.
 
-A log repeats itself: the same stamp, the same host and process in line after line. So the common envelopes (RFC 3164 and
-rsyslog's ISO 8601) are read once and then recognised by look-up; whatever the look-up does not know takes the slow
+A log repeats itself: the same stamp, the same host and process in line after line. So the common envelopes (RFC 3164
+and rsyslog's ISO 8601) are read once and then recognised by look-up; whatever the look-up does not know takes the slow
 way through `envelope`, which teaches it.
 """
 
@@ -217,9 +217,9 @@ class LineParser:
         if self._hint is not None:
             hinted = self._hint(line)
             if hinted is not None:
-                framed = _after(line, *hinted)
-                if framed is not None:
-                    return framed
+                hinted_line = _after(line, *hinted)
+                if hinted_line is not None:
+                    return hinted_line
         for read in self._readers:
             framed = read(line)
             if framed is not None:

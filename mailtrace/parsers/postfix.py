@@ -74,9 +74,9 @@ _CLIENT_FIELD = re.compile(
 )
 _UID = re.compile(rf"uid=([0-9]+) from=(?:{_ADDRESS}|<([^<>]*)>|([^\s<>]*))(?: orig_id=({POSTFIX}))?")
 _NOTICE = re.compile(
-    rf"(sender|postmaster) (non-delivery|delivery status|delay|success) notification(?:: ({POSTFIX})| (failed).*)"
+    rf"(sender|postmaster) (?:(non-delivery|delivery status|delay|success) )?notification(?:: ({POSTFIX})| failed.*)"
 )
-_NOTICE_KINDS = {"delivery status": "success", "success": "success", "delay": "delay", "non-delivery": "non-delivery"}
+_NOTICE_KINDS = {"delivery status": "success", "success": "success", "delay": "delay"}
 _FOLD = re.compile(r"\?=\?? *=\?")
 
 _CHECK = re.compile(
@@ -332,7 +332,8 @@ _SILENT = re.compile(
     r"(?:Host|Server) |certificate |table |reload|refreshing |terminating |daemon started|starting |stopping |"
     r"improper command pipelining |non-SMTP command |hostname |using |initializing |cache |mapping |input attribute |"
     r"[\w.:\[\]-]{1,300}: (?:re-using|certificate|subject_CN|issuer|Matched|depth|TLS|SSL|[Uu]ntrusted|[Tt]rusted|no )|"
-    r"client [\w.:\[\]-]{1,300}: |conversation with |host |milter |Deleted: |Requeued: |Placed on hold: |Released from hold: |"
+    r"client [\w.:\[\]-]{1,300}: |conversation with |host |milter |"
+    r"Deleted: |Requeued: |Placed on hold: |Released from hold: |"
     r"Expired: |abort |helo |[<>] |xsasl_|sql_|dict_|match_|name_mask|open |unlink |rewrite |watchdog|idle|private/|"
     r"before-|after-|sender_bcc|alias |enabling |save |deliver|Cannot |no |not |unknown |discarding |mail for )"
 )
@@ -390,9 +391,10 @@ def _decoded(value: str) -> str:
 
     try:
         parts = decode_header(_FOLD.sub("?= =?", value))
-        return "".join(
+        text = "".join(
             part.decode(charset or "ascii", "replace") if isinstance(part, bytes) else part for part, charset in parts
-        ).strip()
+        )
+        return text.strip() or value
     except (HeaderParseError, LookupError, ValueError):
         return value
 
@@ -401,8 +403,8 @@ def _notified(service: str, rest: str) -> Event | None:
     found = _NOTICE.match(rest)
     if found is None:
         return None
-    to, kind, child, _failed = found.groups()
-    return Notified(child or "", _NOTICE_KINDS[kind], to)
+    to, kind, child = found.groups()
+    return Notified(child or "", _NOTICE_KINDS.get(kind, "non-delivery"), to)
 
 
 _QUEUE_ACTIONS = {
