@@ -12,7 +12,7 @@ HOUR = 3600.0
 DAY = 86400
 SLACK = 120.0
 """Lines may be late, and clocks not quite right: a window is widened by so much."""
-LATE = 900.0
+LATE = 600.0
 """A loghost's lines are in the order in which they came: a host that was cut off sends its lines later."""
 _PROBE = 4096
 _MOST = 1 << 20

@@ -81,7 +81,7 @@ def trace(logs: dict[str, str], message_id: str, **find: Any) -> Any:
     return report
 
 
-def search(logs: dict[str, str], literal: str, **window: float) -> None:
+def search(logs: dict[str, str], literal: str, start: float | None = None) -> None:
     """One question to the source alone."""
     from mailtrace.hosts import HostFacts, Inventory
     from mailtrace.model import HostLogs, LogQuery
@@ -95,7 +95,7 @@ def search(logs: dict[str, str], literal: str, **window: float) -> None:
         base=ROOT,
         now=time.time(),
     )
-    found = list(source.query(LogQuery(any_of=(literal,) if literal else (), **window)))
+    found = list(source.query(LogQuery(any_of=(literal,) if literal else (), start=start)))
     source.close()
     if not found:
         message = f"{literal} is not in {logs}"
