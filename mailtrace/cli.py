@@ -506,12 +506,13 @@ class _Console:
         self.told = any(export.name == "timeline" and export.to == "-" for export in job.export)
         self.bar: Any = None
         self.task: Any = None
-        self.began = 0.0
+        self.began = self.read_since = 0.0
+        self.read = 0
 
     def __enter__(self) -> _Console:  # noqa: PYI034 - Self is Python 3.11's
         import time
 
-        self.began = time.monotonic()
+        self.began = self.read_since = time.monotonic()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -544,19 +545,23 @@ class _Console:
     def _show(self, event: Any) -> None:
         import time
 
+        if event.done < self.read:
+            self.read_since = time.monotonic()  # the next wave reads anew
+        self.read = event.done
         if self.bar is None:
             if time.monotonic() - self.began < 1 or not sys.stderr.isatty():
                 return
             from rich.console import Console
-            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress, SpinnerColumn, TextColumn
 
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+            columns = (SpinnerColumn(), TextColumn("{task.description}"))
             self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self.task = self.bar.add_task(event.step, total=None)
             self.bar.start()
-        seconds = max(time.monotonic() - self.began, 0.001)
-        rate = f"{event.done:,} {event.unit}, {event.done / seconds:,.0f} a second"
-        self.bar.update(self.task, description=f"{event.step}: {rate}", refresh=True)
+        done, total = event.done / 1e6, f" of {event.total / 1e6:,.0f}" if event.total else ""
+        rate = done / max(time.monotonic() - self.read_since, 0.001)
+        text = f"{event.step}: {done:,.0f}{total} MB read, {rate:,.1f} MB/s"
+        self.bar.update(self.task, description=text, refresh=True)
 
     def _clear(self) -> None:
         if self.bar is not None:
