@@ -15,6 +15,7 @@ from .fleet import PARTNERS
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
+    parser.add_argument("--cut-tags", action="store_true", help="the log host names instances, not their daemons")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/mailtrace-lab"), help="where the hosts live")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="build and start the hosts")
@@ -36,7 +37,7 @@ def main() -> None:
     if arguments.command in ("up", "run"):
         _down(cells)
         try:
-            build.up(cells, arguments.folder / "packages")
+            build.up(cells, arguments.folder / "packages", whole_tags=not arguments.cut_tags)
         except BaseException:
             cells.stop()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import json
 import subprocess
 import sys
@@ -60,7 +61,7 @@ _GROUPS = {
 _FIRST_PERSON = 3000
 
 
-def up(cells: Cells, cache: Path) -> None:
+def up(cells: Cells, cache: Path, *, whole_tags: bool) -> None:
     """Build and start all hosts; the unpacked packages stay in `cache` for the next time."""
     layers = packages.unpack(cache)
     cells.folder.mkdir(parents=True, exist_ok=True)
@@ -72,9 +73,10 @@ def up(cells: Cells, cache: Path) -> None:
     ssh.make_keys(cells.folder / "ssh")
     for host in (SCRIBE, *FLEET):
         cells.make_namespace(host.name, host.addresses, _PREFIX_LENGTH)
-    _start(cells, SCRIBE, layers)  # before those whose log it keeps
+    start = functools.partial(_start, cells, layers=layers, whole_tags=whole_tags)
+    start(SCRIBE)  # before those whose log it keeps
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
-        for started in [pool.submit(_start, cells, host, layers) for host in FLEET]:
+        for started in [pool.submit(start, host) for host in FLEET]:
             started.result()
     ssh.write_client(cells, cells.folder / "ssh")
 
@@ -103,10 +105,15 @@ def _zone() -> dict[str, object]:
     return {"a": names, "mx": exchangers, "ptr": pointers}
 
 
-def _start(cells: Cells, host: Host, layers: dict[str, Path]) -> None:
+def _start(cells: Cells, host: Host, layers: dict[str, Path], *, whole_tags: bool) -> None:
     what = role(host)
     upper = cells.path(host.name) / "upper"
-    for path, text in {**_system_files(host, what.users), **ssh.files(cells.folder / "ssh"), **what.files}.items():
+    for path, text in {
+        "/etc/rsyslog.conf": syslog_conf(host, whole_tags=whole_tags),
+        **_system_files(host, what.users),
+        **ssh.files(cells.folder / "ssh"),
+        **what.files,
+    }.items():
         file = upper / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
@@ -139,7 +146,6 @@ def _system_files(host: Host, users: tuple[str, ...]) -> dict[str, str]:
         "/etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\n"
         "protocols: files\n",
         "/etc/timezone": f"{host.zone}\n",
-        "/etc/rsyslog.conf": syslog_conf(host),
         "/var/spool/rsyslog/.keep": "",
     }
 

@@ -512,16 +512,13 @@ _TEMPLATES = {
 }
 
 
-def syslog_conf(host: Host) -> str:
-    """rsyslog's file: where a host's log goes."""
+def syslog_conf(host: Host, *, whole_tags: bool) -> str:
+    """rsyslog's file: where a host's log goes; without `whole_tags` the log host cuts tags as rsyslog does by default."""
     lines = ['module(load="imuxsock")', f'global(workDirectory="/var/spool/rsyslog" localHostname="{host.name}")']
     if host.name == "scribe":
-        # Without the permission, APP-NAME ends at the first slash: `core-in` for `core-in/smtpd`.
-        lines += [
-            'module(load="imtcp")',
-            'input(type="imtcp" port="514")',
-            'global(parser.permitSlashInProgramName="on")',
-        ]
+        lines += ['module(load="imtcp")', 'input(type="imtcp" port="514")']
+        # By default APP-NAME ends at the first slash: `core-in` for `core-in/smtpd`.
+        lines.append(f'global(parser.permitSlashInProgramName="{"on" if whole_tags else "off"}")')
     if host.loghost:
         lines.append(
             f'mail.* action(type="omfwd" target="{SCRIBE_ADDRESS}" port="514" protocol="tcp" '
