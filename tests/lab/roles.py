@@ -513,7 +513,7 @@ _TEMPLATES = {
 
 
 def syslog_conf(host: Host, *, whole_tags: bool) -> str:
-    """rsyslog's file: where a host's log goes; without `whole_tags` the log host cuts tags as rsyslog does by default."""
+    """rsyslog's file; without `whole_tags` the log host cuts tags, as rsyslog does by default."""
     lines = ['module(load="imuxsock")', f'global(workDirectory="/var/spool/rsyslog" localHostname="{host.name}")']
     if host.name == "scribe":
         lines += ['module(load="imtcp")', 'input(type="imtcp" port="514")']
