@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mailtrace.assemble.links import Linker
 from mailtrace.assemble.names import Names
-from mailtrace.assemble.refusals import Door, Turned, sort_out
+from mailtrace.assemble.refusals import Door, Turned, join_sessions, sort_out
 from mailtrace.assemble.stays import Stay, Try, collect
 from mailtrace.assemble.verdicts import Context, refused, rows
 from mailtrace.clocks import Clocks
@@ -87,11 +87,12 @@ def assemble(
     stays, loose = collect(entries, clocks)
     clocks.settle_years((stay.host, stay.entries[-1].zone, stay.entries[-1].time) for stay in stays)
     stays.sort(key=lambda s: (s.host, s.instance, s.queue_id, s.number))
-    hosts = {stay.host for stay in stays} | {entry.host for _check, entry in loose.refusals}
-    hosts.update(entry.host for entry in loose.rest)
-    names = Names(fleet, hosts)
-    Linker(stays, names, clocks).run()
-    turned = sort_out(loose.refusals, stays, names, clocks)
+    names = Names(fleet, loose.hosts | {stay.host for stay in stays})
+    linker = Linker(stays, names, clocks, loose.stored)
+    linker.date()
+    join_sessions(loose, stays, clocks)
+    linker.run()
+    turned = sort_out(loose, stays, names, clocks)
     context = Context(names, _own(fleet), span if span is not None else _span(stays))
     mails = [_mail(root, turned, context, keep_entries=keep_entries) for root in stays if _is_root(root)]
     doors = {}

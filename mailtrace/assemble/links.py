@@ -16,7 +16,7 @@ from mailtrace.assemble.names import Names, plain
 from mailtrace.assemble.stays import Stay, Try
 from mailtrace.clocks import Clocks, nearest_offset
 from mailtrace.ids import LONG_LIVED
-from mailtrace.model import Certainty, LinkKind, Peer
+from mailtrace.model import Certainty, LinkKind, Peer, Stored
 
 PROVEN, LIKELY, AMBIGUOUS = Certainty.PROVEN.value, Certainty.LIKELY.value, Certainty.AMBIGUOUS.value
 QUEUE_REPLIES = frozenset({"postfix", "exim", "sendmail"})
@@ -34,8 +34,11 @@ SAME = 3.0  # seconds within which two lines of one host are about the same mome
 class Linker:
     """Finds the parent of every stay that has one."""
 
-    def __init__(self, stays: list[Stay], names: Names, clocks: Clocks) -> None:
+    def __init__(self, stays: list[Stay], names: Names, clocks: Clocks, stored: Iterable[Stored] = ()) -> None:
         self.stays = stays
+        self.stored: dict[str, list[Stored]] = defaultdict(list)
+        for line in stored:
+            self.stored[line.session].append(line)
         self.names = names
         self.clocks = clocks
         self.by_id: dict[str, list[Stay]] = defaultdict(list)
@@ -268,10 +271,10 @@ class Linker:
     # ------------------------------------------------------------------ programs that send again
 
     def resubmitted(self) -> None:
-        """A pipe or sieve that submits the same message anew on its host (same Message-ID)."""
+        """A program or a mailbox's filter that submits the same message anew on its host (same Message-ID)."""
         sources: dict[tuple[str, str], list[Stay]] = defaultdict(list)
         for stay in self.stays:
-            if stay.message_id and any(t.attempt.local and t.target is None for t in stay.tries):
+            if stay.message_id and any(kept_here(t) for t in stay.tries):
                 sources[(stay.host, stay.message_id)].append(stay)
         for child in self.stays:
             accepted = child.accepted
@@ -282,17 +285,35 @@ class Linker:
                 for s in sources.get((child.host, child.message_id), ())
                 if s is not child and s.first <= child.first + SAME and not descends(s, child)
             ]
-            if len(found) != 1:
-                continue
-            parent = found[0]
-            took = child.incoming()
-            handed = [t for t in parent.tries if t.attempt.local and t.target is None and t.attempt.status == "sent"]
-            through = [t for t in handed if t.attempt.recipient.lower() in took]
-            kind = LinkKind.REINJECTED if through else LinkKind.FORWARDED
-            words = f"submitted on {child.host} with the same Message-ID <{child.message_id}>"
-            if self.join(parent, child, kind, LIKELY, [("message-id", words)]):
-                for attempt in through or [t for t in handed if t.attempt.transport != "local"][:1]:
-                    attempt.target = child
+            if len(found) == 1:
+                self.resubmit(found[0], child)
+
+    def resubmit(self, parent: Stay, child: Stay) -> None:
+        """Join what a mailbox's filter (Sieve) forwarded, or a program passed back, to where it came from."""
+        took = child.incoming()
+        handed = [t for t in parent.tries if kept_here(t)]
+        through = [t for t in handed if t.attempt.recipient.lower() in took]
+        kind = LinkKind.REINJECTED if through else LinkKind.FORWARDED
+        evidence = [("message-id", f"submitted on {child.host} with the same Message-ID <{child.known_id}>")]
+        forwarded = [t for t in handed if self.sieve_did(t, "forwarded") & took]
+        certainty = LIKELY
+        if forwarded:
+            certainty = PROVEN
+            evidence.append(("sieve", f"{forwarded[0].attempt.recipient}: forwarded to {', '.join(sorted(took))}"))
+        if not self.join(parent, child, kind, certainty, evidence):
+            return
+        if not through:
+            named = forwarded or handed
+            child.through = named[0].attempt.recipient if len(named) == 1 else ""
+            through = [t for t in forwarded if not self.sieve_did(t, "stored")]
+        for attempt in through:
+            attempt.target = child
+
+    def sieve_did(self, attempt: Try, what: str) -> set[str]:
+        """Where a mailbox server's own lines say that it put the message of an attempt (mailboxes, addresses)."""
+        if attempt.reply is None or attempt.reply.kind != "dovecot":
+            return set()
+        return {s.where.lower() for s in self.stored.get(attempt.reply.id, ()) if s.what == what}
 
     # ------------------------------------------------------------------ several facts together
 
@@ -657,6 +678,12 @@ def transaction(attempt: Try) -> tuple[object, ...]:
     """What the recipients of one SMTP transaction have in common in the log."""
     event = attempt.attempt
     return event.relay, event.reply, event.delays, event.delay, attempt.entry.pid, attempt.entry.time
+
+
+def kept_here(attempt: Try) -> bool:
+    """Whether an attempt gave the message to a mailbox or a program of its host, with no known continuation."""
+    event = attempt.attempt
+    return attempt.target is None and event.status == "sent" and (event.local or "lmtp" in event.transport)
 
 
 def open_tries(stay: Stay) -> list[Try]:

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from mailtrace.assemble.links import CLOSE, bare
 from mailtrace.assemble.names import Names, address, loopback
-from mailtrace.assemble.stays import Stay
+from mailtrace.assemble.stays import Loose, Stay
 from mailtrace.clocks import Clocks
-from mailtrace.model import Certainty, Check, LogEntry, Peer
+from mailtrace.handoff import reply_id
+from mailtrace.model import Certainty, Check, LogEntry, Peer, Proxied
 
 TRANSACTION = 30.0
 """Seconds between the refusal of one recipient and the acceptance of another in one SMTP transaction, at most."""
@@ -48,13 +49,42 @@ class Turned:
         self.far_ends: list[Refusal] = []
 
 
-def sort_out(loose: list[tuple[Check, LogEntry]], stays: list[Stay], names: Names, clocks: Clocks) -> Turned:
+REFUSALS = ("reject", "defer")
+
+
+def join_sessions(loose: Loose, stays: list[Stay], clocks: Clocks) -> None:
+    """Give stays what was logged of them before they had a queue ID, or by the process in front of them.
+
+    Postfix logs what it decides at the first RCPT (hold, filter, redirect …) under NOQUEUE, and a before-queue
+    filter's outer process names the inner queue ID in its reply.
+    """
+    entries = _entries(stays)
+    for check, entry in loose.checks:
+        if check.action not in REFUSALS:
+            refusal = Refusal(entry.host, clocks.utc(entry.host, entry.zone, entry.time), check, entry)
+            owner = _transaction(refusal, stays_by_session(entries, refusal))
+            if owner is not None:
+                owner.checks.append((check, entry))
+    by_id: dict[tuple[str, str], list[Stay]] = defaultdict(list)
+    for stay in stays if loose.proxied else ():
+        by_id[(stay.host, stay.queue_id)].append(stay)
+    for proxied, entry in loose.proxied:
+        reply = reply_id(proxied.reply) if proxied.accepted else None
+        time = clocks.utc(entry.host, entry.zone, entry.time)
+        near = [s for s in by_id.get((entry.host, reply.id), ()) if abs(s.first - time) <= TRANSACTION] if reply else []
+        if near and proxied.recipient:
+            min(near, key=lambda s: abs(s.first - time)).told.append(proxied.recipient)
+
+
+def sort_out(loose: Loose, stays: list[Stay], names: Names, clocks: Clocks) -> Turned:
     """Put every refusal where it belongs."""
     turned = Turned()
     doors: list[Refusal] = []
     attempts = _attempts(stays)
     entries = _entries(stays)
-    for refusal in _gather(loose, stays, clocks):
+    checks = [(check, entry) for check, entry in loose.checks if check.action in REFUSALS]
+    checks += [(_as_check(proxied), entry) for proxied, entry in loose.proxied if not proxied.accepted]
+    for refusal in _gather(checks, clocks):
         check = refusal.check
         if check.recipient is None:
             continue
@@ -78,18 +108,31 @@ def sort_out(loose: list[tuple[Check, LogEntry]], stays: list[Stay], names: Name
     return turned
 
 
-def _gather(loose: list[tuple[Check, LogEntry]], stays: list[Stay], clocks: Clocks) -> list[Refusal]:
+def _as_check(proxied: Proxied) -> Check:
+    """A before-queue filter's refusal."""
+    action = "defer" if proxied.reply.startswith("4") else "reject"
+    return Check(
+        action,
+        "END-OF-MESSAGE",
+        sender=proxied.sender,
+        recipient=proxied.recipient or None,
+        helo=proxied.helo,
+        code=proxied.reply[:3],
+        text=proxied.reply,
+    )
+
+
+def _gather(loose: list[tuple[Check, LogEntry]], clocks: Clocks) -> list[Refusal]:
     """Refusals in order, the same one in the same session counted."""
-    del stays
     found: dict[tuple[object, ...], Refusal] = {}
     for check, entry in loose:
         time = clocks.utc(entry.host, entry.zone, entry.time)
-        key = (entry.host, entry.pid, entry.service, int(time), check)
+        key = (entry.host, entry.pid, entry.service, int(time), check._replace(count=1))
         before = found.get(key)
         if before is not None:
-            found[key] = before._replace(times=before.times + 1, time=min(time, before.time))
+            found[key] = before._replace(times=before.times + check.count, time=min(time, before.time))
         else:
-            found[key] = Refusal(entry.host, time, check, entry)
+            found[key] = Refusal(entry.host, time, check, entry, check.count)
     return sorted(found.values(), key=lambda r: (r.time, r.host, r.entry.seq))
 
 
@@ -140,15 +183,18 @@ def _far_end(refusal: Refusal, attempts: dict[tuple[str, str], list[float]], nam
 
 
 def _transaction(refusal: Refusal, stays: list[Stay]) -> Stay | None:
-    """The stay of the same SMTP transaction: same process, client and sender, next accepted."""
+    """The stay of the same SMTP transaction: same process, client and sender, the next one accepted."""
     sender = refusal.check.sender
+    after: list[tuple[float, int, Stay]] = []
     for stay in stays:
-        if not -CLOSE <= stay.first - refusal.time <= TRANSACTION or stay.parent is not None:
+        head = stay.entries[0]
+        late = stay.first - refusal.time
+        if not 0 <= late <= TRANSACTION or (late == 0 and head.seq < refusal.entry.seq) or stay.parent is not None:
             continue
         if sender is not None and stay.sender is not None and bare(sender) != bare(stay.sender):
             continue
-        return stay
-    return None
+        after.append((stay.first, head.seq, stay))
+    return min(after, key=lambda item: item[:2])[2] if after else None
 
 
 def _later(refusal: Refusal, entries: dict[tuple[str, str], list[Stay]]) -> Stay | None:
@@ -171,7 +217,7 @@ def _own_checks(
     if stay.parent is not None:
         return
     for check, entry in stay.checks:
-        if check.action not in ("reject", "defer") or check.recipient is None:
+        if check.action not in REFUSALS or check.recipient is None:
             continue
         client = check.client if check.client != Peer() else (stay.accepted.client if stay.accepted else check.client)
         time = clocks.utc(entry.host, entry.zone, entry.time)

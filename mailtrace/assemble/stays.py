@@ -22,6 +22,7 @@ from mailtrace.model import (
     LogEntry,
     MessageId,
     Notified,
+    Proxied,
     Queued,
     Removed,
     Stored,
@@ -55,7 +56,7 @@ class Stay:
     __slots__ = (
         "accepted", "actions", "certainty", "checks", "children", "entries", "evidence", "filtered", "first", "host",
         "inferred", "instance", "kind", "last", "message_id", "notices", "nrcpt", "number", "parent", "queue_id", "queued",
-        "refused", "removed", "removed_how", "rivals", "sender", "size", "stored", "subject", "tries",
+        "removed", "removed_how", "rivals", "sender", "size", "subject", "through", "told", "tries",
     )  # fmt: skip
 
     def __init__(self, host: str, instance: str, queue_id: str) -> None:
@@ -78,7 +79,7 @@ class Stay:
         self.actions: list[tuple[Action, LogEntry]] = []
         self.checks: list[tuple[Check, LogEntry]] = []
         self.filtered: list[tuple[Filtered, LogEntry]] = []
-        self.stored: list[Stored] = []
+        self.told: list[str] = []  # recipients that a before-queue filter's line names
         self.first = 0.0
         self.last = 0.0
         # what links.py finds out
@@ -88,8 +89,8 @@ class Stay:
         self.certainty = ""
         self.evidence: list[tuple[str, str]] = []
         self.rivals: list[Stay] = []  # equal candidates for the parent: the link is ambiguous
+        self.through: str = ""  # the recipient whose mailbox or program sent the message on
         self.children: list[Stay] = []
-        self.refused: list[tuple[Check, LogEntry]] = []  # NOQUEUE refusals of the same transaction
 
     @property
     def id(self) -> str:
@@ -100,7 +101,9 @@ class Stay:
     @property
     def whole(self) -> bool:
         """Whether a message really came: more than an envelope was accepted."""
-        return bool(self.queued or self.tries or self.message_id is not None or self.size is not None)
+        if self.queued or self.tries or self.message_id is not None or self.size is not None:
+            return True
+        return any(check.action in ("discard", "hold") for check, _entry in self.checks)
 
     @property
     def known_id(self) -> str | None:
@@ -127,11 +130,13 @@ class Stay:
 class Loose:
     """Entries that belong to no queue ID."""
 
-    __slots__ = ("refusals", "rest")
+    __slots__ = ("checks", "hosts", "proxied", "stored")
 
     def __init__(self) -> None:
-        self.refusals: list[tuple[Check, LogEntry]] = []
-        self.rest: list[LogEntry] = []
+        self.checks: list[tuple[Check, LogEntry]] = []
+        self.proxied: list[tuple[Proxied, LogEntry]] = []
+        self.stored: list[Stored] = []
+        self.hosts: set[str] = set()
 
 
 def collect(entries: Iterable[LogEntry], clocks: Clocks) -> tuple[list[Stay], Loose]:
@@ -161,13 +166,17 @@ def collect(entries: Iterable[LogEntry], clocks: Clocks) -> tuple[list[Stay], Lo
 
 def _loose(entry: LogEntry, loose: Loose, seen: set[LogEntry]) -> None:
     event = entry.event
-    if type(event) is Check and event.action in ("reject", "defer", "discard"):
+    loose.hosts.add(entry.host)
+    if type(event) is Check or type(event) is Proxied:
         same = entry._replace(seq=0, raw="")
         if same not in seen:
             seen.add(same)
-            loose.refusals.append((event, entry))
-    else:
-        loose.rest.append(entry)
+            if type(event) is Check:
+                loose.checks.append((event, entry))
+            else:
+                loose.proxied.append((event, entry))  # type: ignore[arg-type]
+    elif type(event) is Stored:
+        loose.stored.append(event)
 
 
 def _instances(group: list[LogEntry]) -> list[tuple[str, list[LogEntry]]]:
@@ -231,14 +240,12 @@ def _begins(stay: Stay, entry: LogEntry) -> bool:
     age = entry.time - stay.entries[0].time
     over = stay.removed is not None and entry.time - stay.removed.time > LATE
     if kind is Accepted:
-        if age < APART:
-            return False
         started = stay.tries and stay.tries[0].attempt.flag != ">>"
-        return stay.accepted is not None or stay.removed is not None or bool(started)
+        return stay.accepted is not None or (age >= APART and bool(stay.removed or started))
     if kind is MessageId:
         known = stay.message_id is not None and stay.message_id != event.message_id  # type: ignore[union-attr]
-        done = bool(stay.removed or stay.queued or stay.tries)
-        return over or (known and done and age >= APART and not event.resent)  # type: ignore[union-attr]
+        done = stay.removed is not None or (age >= APART and bool(stay.queued or stay.tries))
+        return over or (known and done and not event.resent)  # type: ignore[union-attr]
     if kind is Queued or kind is Attempt or kind is Removed:
         return over
     return False
@@ -276,8 +283,6 @@ def _fold(stay: Stay, event: Event, entry: LogEntry) -> None:
             stay.sender = event.sender  # type: ignore[union-attr]
     elif kind is Filtered:
         stay.filtered.append((event, entry))  # type: ignore[arg-type]
-    elif kind is Stored:
-        stay.stored.append(event)  # type: ignore[arg-type]
 
 
 def _accept(stay: Stay, event: Accepted) -> None:

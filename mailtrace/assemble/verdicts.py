@@ -81,6 +81,10 @@ def follow(
         handed += [pair for pair in silent_ones if pair[0].lower() in took]
         silent_ones = [pair for pair in silent_ones if pair[0].lower() not in took]
         follow(target, handed, _Way("", path, certainty, way.attempts + attempts - 1), root, context, out)
+    for child in stay.children:
+        if child.kind == LinkKind.FORWARDED and all(t.target is not child for t in stay.tries):
+            sent_on = [(address, first_of(origins, child.through)) for address in sorted(child.incoming())]
+            follow(child, sent_on, _Way("", path, certainty, way.attempts), root, context, out)
     silently, left = unlogged(stay, silent_ones, came)
     for target, silent_handed in silently:
         follow(target, silent_handed, _Way("", path, certainty, way.attempts), root, context, out)
@@ -128,6 +132,11 @@ def assign(
     return found
 
 
+def first_of(origins: dict[tuple[str, str], str], recipient: str) -> str:
+    """The first-accepted address of a recipient of a stay."""
+    return next((first for (to, _original), first in origins.items() if to == recipient), recipient)
+
+
 def unheard(
     stay: Stay, groups: dict[tuple[str, str], list[Try]], came: list[tuple[str, str]] | None
 ) -> list[tuple[str, str]]:
@@ -137,7 +146,8 @@ def unheard(
         heard.update({recipient.lower(), original.lower(), *(p.lower() for p in tries[-1].attempt.parents)})
     if came is None:
         listed = stay.accepted.recipients if stay.accepted is not None else ()
-        told = [c.recipient for c, _ in stay.checks if c.recipient and c.action in ("discard", "hold", "redirect", "filter", "info", "warn", "prepend", "replace")]
+        told = [c.recipient for c, _ in stay.checks if c.recipient and c.action not in ("reject", "defer")]
+        told += stay.told
         wanted = list(dict.fromkeys([*listed, *([] if groups else told)]))
         return [(address, address) for address in wanted if address.lower() not in heard] if stay.whole else []
     if groups and all(address.lower() not in heard for address, _ in came) and len(groups) >= len(came):
@@ -153,7 +163,7 @@ def unlogged(
     onward: list[tuple[Stay, list[tuple[str, str]] | None]] = []
     left = silent_ones
     for child in stay.children:
-        if id(child) in aimed or child.kind in (LinkKind.BOUNCED, LinkKind.REQUEUED):
+        if id(child) in aimed or child.kind not in (LinkKind.RELAYED, LinkKind.REINJECTED):
             continue
         took = child.incoming()
         handed = [(address, first) for address, first in left if address.lower() in took or not took]

@@ -11,7 +11,7 @@ from mailtrace.parsers.grammar import UNPARSED, Made, unglued
 _LINE = re.compile(
     rf"(?P<program>lmtp|lda|deliver)\((?P<user>[^()]*)\)(?:<[0-9]*><(?P<session>{DOVECOT})?>|<[0-9]*>)?: "
     rf"(?:(?:Info|Error|Warning|Debug|Fatal): )?(?:(?P<old>{DOVECOT}): )?(?:(?:Info|Error|Warning): )?(?:sieve: )?"
-    r"msgid=(?P<id><[^<>]*>|[^\s:]*)(?: \([^()]*\))?: (?P<what>.*)",
+    r"msgid=(?P<id><[^<>]*>|[^\s:]*)(?: \([^()]*\))?: (?:[a-z]+ action: )?(?P<what>.*)",
     re.DOTALL,
 )
 _WHATS = (
