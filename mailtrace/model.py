@@ -193,7 +193,7 @@ class Check(NamedTuple):
     text: str = ""
     argument: str = ""
     subject: str | None = None  # `info: header Subject: …`
-    count: int = 1  # `message repeated N times`: so often, besides the first
+    repeats: int = 1  # `message repeated N times`: so often, besides the first
 
 
 class Proxied(NamedTuple):

@@ -127,12 +127,12 @@ def _gather(loose: list[tuple[Check, LogEntry]], clocks: Clocks) -> list[Refusal
     found: dict[tuple[object, ...], Refusal] = {}
     for check, entry in loose:
         time = clocks.utc(entry.host, entry.zone, entry.time)
-        key = (entry.host, entry.pid, entry.service, int(time), check._replace(count=1))
+        key = (entry.host, entry.pid, entry.service, int(time), check._replace(repeats=1))
         before = found.get(key)
         if before is not None:
-            found[key] = before._replace(times=before.times + check.count, time=min(time, before.time))
+            found[key] = before._replace(times=before.times + check.repeats, time=min(time, before.time))
         else:
-            found[key] = Refusal(entry.host, time, check, entry, check.count)
+            found[key] = Refusal(entry.host, time, check, entry, check.repeats)
     return sorted(found.values(), key=lambda r: (r.time, r.host, r.entry.seq))
 
 

@@ -23,7 +23,7 @@ _new = cast("Callable[[type[LogEntry], tuple[object, ...]], LogEntry]", tuple.__
 
 _MEMO = 8192
 _NULS = re.compile(
-    r"\0+(?=(?:[0-9]{4} )?[A-Z][a-z]{2} {1,2}[0-9]{1,2} [0-9]{2}:|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:)"
+    r"(?<!\0)\0+(?=(?:[0-9]{4} )?[A-Z][a-z]{2} {1,2}[0-9]{1,2} [0-9]{2}:|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:)"
 )
 """NULs that a crash left in the middle of a line, before the stamp of another."""
 _REPEATED = re.compile(r"message repeated ([0-9]{1,9}) times: \[ ?(.*?)\]?$", re.DOTALL)
@@ -62,8 +62,9 @@ class LineParser:
         self._seconds: dict[str, float] = {}
         self._sessions = sessions
         # The shape of the last stamp: its length, that of the part looked up, where the fraction ends, 10 to the
-        # power of its digits (0: none), the kind of zone. The zone's text is looked up with the tag.
+        # power of its digits (0: none), the kind of zone. The offset's text is looked up with the tag.
         self._shape = (15, 15, 15, 0, Zone.YEARLESS)
+        self._offset = ""
 
     # --------------------------------------------------------------------------------------- the protocol
 
@@ -195,7 +196,7 @@ class LineParser:
                 self.unparsed += 1
                 return None
             if made is not None and isinstance(made[1], Check):
-                return made[0], made[1]._replace(count=int(repeated[1]))
+                return made[0], made[1]._replace(repeats=int(repeated[1]))
             return made
         last = _LAST_REPEATED.match(text)
         if last is not None:
@@ -242,8 +243,9 @@ class LineParser:
             return
         start, cut = (19, 20 + digits) if digits else (15, 15)
         shape = (width, start, cut, 10**digits if digits else 0, framed.zone)
-        if shape != self._shape or len(self._seconds) > _MEMO or len(self._tags) > _MEMO:
-            self._shape = shape
+        offset = raw[cut:]
+        if shape != self._shape or offset != self._offset or len(self._seconds) > _MEMO or len(self._tags) > _MEMO:
+            self._shape, self._offset = shape, offset
             self._seconds.clear()
             self._tags.clear()
         self._seconds[raw[:start]] = float(math.floor(framed.time))  # the fraction is added again
@@ -375,16 +377,15 @@ def _lost(service: str, text: str) -> Made | None:
 # ------------------------------------------------------------------------------------- formats by name
 
 
-def _after(line: str, stamp: Stamp, end: int) -> Framed | None:
-    """What stands behind a stamp: another stamp, Exim's text, or a syslog head."""
+def _after(line: str, stamp: Stamp, end: int, *, inner: bool = False) -> Framed | None:
+    """What stands behind a stamp: another stamp (once), Exim's text, or a syslog head."""
     raw_time = line[:end]
     if line[end : end + 1] == ":":
         end += 1
     if exim.begins(exim.body(line, end)[1]):
         pid, text = exim.body(line, end)
         return Framed(stamp.time, stamp.zone, raw_time, "", "exim", pid, text)
-    inner = env.any_stamp(line[end + 1 : end + 80])
-    if inner is not None:
+    if not inner and env.any_stamp(line[end + 1 : end + 80]) is not None:
         return _inside(Wrapped(line[end + 1 :], stamp, raw_time))
     head = env.head(line, end)
     if head is not None:
@@ -408,7 +409,7 @@ def _syslog(stamp: Stamp, raw_time: str, host: str, tag: str, pid: int, text: st
 def _inside(wrapped: Wrapped) -> Framed | None:
     """The line in a wrapper; the outer stamp leads where it alone knows its offset."""
     text, stamp = wrapped.text, wrapped.stamp
-    inner = _plain(text) or env.rfc5424(text)
+    inner = _plain(text, inner=True) or env.rfc5424(text)
     if inner is not None:
         host = inner.host or wrapped.host
         if stamp is not None and stamp.zone is Zone.UTC and inner.zone is not Zone.UTC:
@@ -439,11 +440,11 @@ def _stripped(line: str) -> str:
     return line
 
 
-def _plain(line: str) -> Framed | None:
-    """Any line that begins with a stamp."""
+def _plain(line: str, *, inner: bool = False) -> Framed | None:
+    """Any line that begins with a stamp; `inner` for one that stands in a wrapper already."""
     line = _stripped(line)
     found = env.any_stamp(line)
-    return _after(line, *found) if found is not None else None
+    return _after(line, *found, inner=inner) if found is not None else None
 
 
 def _rfc3164(line: str) -> Framed | None:
@@ -526,7 +527,7 @@ def _auto(line: str) -> Framed | Wrapped | None:
     if framed is None:
         compose = env.COMPOSE.match(line)
         if compose is not None and compose.end() < len(line):
-            return _auto(line[compose.end() :])
+            return _plain(line[compose.end() :])
     return framed
 
 
