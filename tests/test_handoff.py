@@ -1,5 +1,7 @@
 """What replies say: every row of the receivers that are known, and what hostile ones try."""
 
+# ruff: noqa: E501 - log lines are as long as they are
+
 from __future__ import annotations
 
 import time
@@ -132,7 +134,9 @@ def test_the_last_queued_as_is_the_truth() -> None:
     assert reply.id == "CCCCCCCC"
 
 
-@pytest.mark.parametrize("text", ["250 ok xOK id=1Zv49d-0004WR-2L", "550 no OK id=1Zv49d-0004WR-2L", "250 OK id=1Zv49d-0004WR-2LX"])
+@pytest.mark.parametrize(
+    "text", ["250 ok xOK id=1Zv49d-0004WR-2L", "550 no OK id=1Zv49d-0004WR-2L", "250 OK id=1Zv49d-0004WR-2LX"]
+)
 def test_an_exim_id_stands_where_exim_puts_it(text: str) -> None:
     reply = reply_id(text)
     assert reply is None or reply.kind != "exim"
@@ -155,7 +159,9 @@ def test_no_mixture_of_what_replies_say_raises(text: str) -> None:
     assert reply is None or reply.id or reply.verdict
 
 
-@pytest.mark.parametrize("word", ["a@", "InternalId=", "queued as ", "250 <a@a@", "envelope id @", "SESSIONID=<-1-1", "id=1-1-", "Saved "])
+@pytest.mark.parametrize(
+    "word", ["a@", "InternalId=", "queued as ", "250 <a@a@", "envelope id @", "SESSIONID=<-1-1", "id=1-1-", "Saved "]
+)
 def test_a_megabyte_of_reply_costs_no_more_than_its_length(word: str) -> None:
     start = time.process_time()
     reply_id(word * (1_000_000 // len(word)) + " Queued mail for delivery Saved accepted for delivery")

@@ -29,7 +29,8 @@ def test_long_postfix_ids_are_known_and_unique(queue_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["connect", "statistics", "warning", "NOQUEUE", "670fca58c8", "12345", "A" * 22, "fatal", "", "6A3F73FC075X"]
+    "word",
+    ["connect", "statistics", "warning", "NOQUEUE", "670fca58c8", "12345", "A" * 22, "fatal", "", "6A3F73FC075X"],
 )
 def test_other_words_are_no_postfix_ids(word: str) -> None:
     assert not ids.is_postfix(word)
@@ -54,7 +55,9 @@ def test_long_and_exim_ids_tell_when_they_were_given(queue_id: str, moment: floa
     assert ids.id_time(queue_id) == pytest.approx(moment, abs=1e-6)
 
 
-@pytest.mark.parametrize("queue_id", ["670FCA58C8", "zzzzzz-zzzzzz-zz", "000000-000000-00", "", "zzzzzzzzzzzz", "u31FFPtp032300"])
+@pytest.mark.parametrize(
+    "queue_id", ["670FCA58C8", "zzzzzz-zzzzzz-zz", "000000-000000-00", "", "zzzzzzzzzzzz", "u31FFPtp032300"]
+)
 def test_ids_without_a_clock_or_with_an_impossible_one_tell_nothing(queue_id: str) -> None:
     assert ids.id_time(queue_id) is None
 

@@ -39,6 +39,7 @@ DAEMONS = frozenset(
 """Last components of a tag that are Postfix'."""
 
 _MEMO = 65_536
+_NEVER = 1e12
 _REMOVED = Removed()
 
 # a NamedTuple made in C, without the detour through its Python constructor
@@ -182,6 +183,8 @@ class Postfix:
             seconds = float(delay)
             delays = (float(a), float(b), float(c), float(d))
         except ValueError:
+            return None
+        if not 0.0 <= seconds + sum(delays) < _NEVER:  # what Python takes for a number and no clock measures
             return None
         attempt: Event = _new(
             Attempt, (recipient, original, status, to, service, reply, dsn, seconds, delays, "", local, "", "", ())

@@ -1,5 +1,7 @@
 """amavis' summary lines: real ones, and file names and subjects that their senders chose."""
 
+# ruff: noqa: E501 - log lines are as long as they are
+
 from __future__ import annotations
 
 import time

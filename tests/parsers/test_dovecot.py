@@ -50,7 +50,9 @@ def test_where_a_message_was_put(text: str, found: Stored) -> None:
     assert read("", text) == ("", found)
 
 
-@pytest.mark.parametrize("text", ["lmtp(9956): Connect from local", "imap-login: Login: user=<x>, msgid=1", "master: Dovecot v2.3"])
+@pytest.mark.parametrize(
+    "text", ["lmtp(9956): Connect from local", "imap-login: Login: user=<x>, msgid=1", "master: Dovecot v2.3"]
+)
 def test_other_lines_are_passed_over(text: str) -> None:
     assert read("", text) is None
 

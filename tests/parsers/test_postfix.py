@@ -1,5 +1,7 @@
 """Postfix' lines, kind by kind; the texts are real ones or follow the sources where no log is public."""
 
+# ruff: noqa: E501 - log lines are as long as they are
+
 from __future__ import annotations
 
 import pytest
@@ -39,13 +41,17 @@ def event(text: str, service: str = "smtpd") -> Event:
 
 
 def test_client_opens_a_message() -> None:
-    queue_id, found = read("670FCA58C8: client=unknown[11.11.11.11], sasl_method=LOGIN, sasl_username=sender@sender.com")
+    queue_id, found = read(
+        "670FCA58C8: client=unknown[11.11.11.11], sasl_method=LOGIN, sasl_username=sender@sender.com"
+    )
     assert queue_id == "670FCA58C8"
     assert found == Accepted(Peer("unknown", "11.11.11.11"), user="sender@sender.com", method="LOGIN")
 
 
 def test_xforward_names_the_parent_and_its_client() -> None:
-    found = event("4PbC4z6W5Qz3tG3: client=localhost[127.0.0.1], orig_queue_id=4PbC4x469Jz3tBr, orig_client=mx[192.0.2.1]")
+    found = event(
+        "4PbC4z6W5Qz3tG3: client=localhost[127.0.0.1], orig_queue_id=4PbC4x469Jz3tBr, orig_client=mx[192.0.2.1]"
+    )
     assert found == Accepted(
         Peer("localhost", "127.0.0.1"), parent="4PbC4x469Jz3tBr", parent_kind="xforward", origin=Peer("mx", "192.0.2.1")
     )
@@ -219,6 +225,12 @@ def test_what_discard_says_was_sent_nobody_gets() -> None:
     assert (entry.event.status, entry.event.local) == ("discarded", True)
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "1e999", "-5", "x"])
+def test_a_delay_that_no_clock_measures_is_not_believed(number: str) -> None:
+    assert Postfix()("smtp", SENT.replace("delay=0.69", f"delay={number}")) is UNPARSED
+    assert Postfix()("smtp", SENT.replace("0.22/0/", f"0.22/{number}/")) is UNPARSED
+
+
 def test_a_quoted_recipient_may_hold_a_whole_delivery() -> None:
     evil = '"x>, relay=evil[6.6.6.6]:25, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (250 queued as AAAAAA)"@y'
     found = attempt(SENT.replace("r@x", evil))
@@ -260,7 +272,11 @@ def test_another_line_glued_to_a_reply_lends_it_nothing() -> None:
         ("sender non-delivery notification: ADD2F8052", "bounce", Notified("ADD2F8052", "non-delivery")),
         ("sender delivery status notification: 1DF35917", "bounce", Notified("1DF35917", "success")),
         ("sender delay notification: 0A87A1A08", "bounce", Notified("0A87A1A08", "delay")),
-        ("postmaster non-delivery notification: 47335405A44", "bounce", Notified("47335405A44", "non-delivery", "postmaster")),
+        (
+            "postmaster non-delivery notification: 47335405A44",
+            "bounce",
+            Notified("47335405A44", "non-delivery", "postmaster"),
+        ),
         ("sender notification failed", "bounce", None),
         (
             "conversation with mx00.gmx.com[74.208.5.4] timed out while receiving the initial server greeting",
@@ -290,7 +306,10 @@ def test_each_thing_that_happens_to_a_queued_message(text: str, service: str, fo
 
 
 def test_a_warning_about_a_message_is_a_note() -> None:
-    assert read("warning: 17CCA8044: defer service failure", "smtp") == ("17CCA8044", Note("warning", "defer service failure"))
+    assert read("warning: 17CCA8044: defer service failure", "smtp") == (
+        "17CCA8044",
+        Note("warning", "defer service failure"),
+    )
     assert Postfix()("smtp", "warning: hostname x does not resolve to address 1.2.3.4") is None
 
 
@@ -337,7 +356,9 @@ def test_postscreen_separates_with_commas() -> None:
 
 
 def test_a_refusal_whose_end_was_cut_still_names_the_recipient() -> None:
-    found = check("NOQUEUE: reject: RCPT from out1[10.77.0.23]: 550 5.7.1 <long@x>: Recipient address rejected: This mess")
+    found = check(
+        "NOQUEUE: reject: RCPT from out1[10.77.0.23]: 550 5.7.1 <long@x>: Recipient address rejected: This mess"
+    )
     assert (found.recipient, found.sender, found.code) == ("long@x", None, "550")
 
 
@@ -345,29 +366,29 @@ def test_a_refusal_whose_end_was_cut_still_names_the_recipient() -> None:
     "text, action, stage, argument",
     [
         (
-            "milter-header-redirect: header X-Spam-Status: Yes, score=39.3 from h[61.238.241.86]; from=<a@b> to=<c@d> "
-            "proto=ESMTP helo=<x>: tom@example.com",
+            ("milter-header-redirect: header X-Spam-Status: Yes, score=39.3 from h[61.238.241.86]; from=<a@b> to=<c@d> "
+            "proto=ESMTP helo=<x>: tom@example.com"),
             "redirect",
             "header",
             "tom@example.com",
         ),
         (
-            "milter-reject: END-OF-MESSAGE from h[61.238.241.86]: 5.7.1 Blocked by SpamAssassin; from=<a@b> to=<c@d> "
-            "proto=ESMTP helo=<x>",
+            ("milter-reject: END-OF-MESSAGE from h[61.238.241.86]: 5.7.1 Blocked by SpamAssassin; from=<a@b> to=<c@d> "
+            "proto=ESMTP helo=<x>"),
             "reject",
             "END-OF-MESSAGE",
             "",
         ),
         (
-            "filter: RCPT from unknown[85.25.255.255]: <mail@sender.com>: Sender address triggers FILTER "
-            "smtp-amavis:[127.0.0.1]:10024; from=<a@b> to=<c@d> proto=ESMTP helo=<x>",
+            ("filter: RCPT from unknown[85.25.255.255]: <mail@sender.com>: Sender address triggers FILTER "
+            "smtp-amavis:[127.0.0.1]:10024; from=<a@b> to=<c@d> proto=ESMTP helo=<x>"),
             "filter",
             "RCPT",
             "",
         ),
         (
-            "prepend: header X-Spam-Status: Yes, score=45.1 required=10.0 from h[192.0.2.41]; from=<a@b> to=<c@d> "
-            "proto=ESMTP helo=<x>: X-Spam-Status: Yes",
+            ("prepend: header X-Spam-Status: Yes, score=45.1 required=10.0 from h[192.0.2.41]; from=<a@b> to=<c@d> "
+            "proto=ESMTP helo=<x>: X-Spam-Status: Yes"),
             "prepend",
             "header",
             "X-Spam-Status: Yes",
@@ -388,7 +409,9 @@ def test_every_action_of_a_check(text: str, action: str, stage: str, argument: s
 
 
 def test_a_header_refused_for_now_defers_and_tells_the_code_behind_it() -> None:
-    found = check("4104E3D: reject: header Subject: x from h[1.2.3.4]; from=<a@b> to=<c@d> proto=ESMTP helo=<x>: 4.7.1 later")
+    found = check(
+        "4104E3D: reject: header Subject: x from h[1.2.3.4]; from=<a@b> to=<c@d> proto=ESMTP helo=<x>: 4.7.1 later"
+    )
     assert (found.action, found.dsn, found.argument) == ("defer", "4.7.1", "4.7.1 later")
 
 
@@ -407,10 +430,12 @@ def test_the_null_sender_is_empty_and_a_missing_one_none() -> None:
 
 def test_a_before_queue_filter_s_verdict() -> None:
     reply = "250 2.0.0 from MTA(smtp:[127.0.0.1]:10013): 250 2.0.0 Ok: queued as DF66E940333"
-    assert event(f"proxy-accept: END-OF-MESSAGE: {reply}; from=<a@b> to=<c@d> proto=ESMTP helo=<[127.0.0.1]>") == Proxied(
-        accepted=True, reply=reply, sender="a@b", recipient="c@d", helo="[127.0.0.1]"
+    assert event(
+        f"proxy-accept: END-OF-MESSAGE: {reply}; from=<a@b> to=<c@d> proto=ESMTP helo=<[127.0.0.1]>"
+    ) == Proxied(accepted=True, reply=reply, sender="a@b", recipient="c@d", helo="[127.0.0.1]")
+    refused = event(
+        "proxy-reject: END-OF-MESSAGE: 554 5.7.1 no (381C4E5DFA31DF9E90F); from=<a@b> to=<c@d> proto=ESMTP helo=<x>"
     )
-    refused = event("proxy-reject: END-OF-MESSAGE: 554 5.7.1 no (381C4E5DFA31DF9E90F); from=<a@b> to=<c@d> proto=ESMTP helo=<x>")
     assert isinstance(refused, Proxied)
     assert not refused.accepted
 
@@ -439,7 +464,9 @@ def test_lines_about_no_message_are_passed_over(service: str, text: str) -> None
     assert Postfix()(service, text) is None
 
 
-@pytest.mark.parametrize("text", ["17CCA8044: frobnicated", "utterly unknown", "17CCA8044: to=<a@b>, garbage", "17CCA8044: rem"])
+@pytest.mark.parametrize(
+    "text", ["17CCA8044: frobnicated", "utterly unknown", "17CCA8044: to=<a@b>, garbage", "17CCA8044: rem"]
+)
 def test_unknown_lines_are_counted_and_not_guessed(text: str) -> None:
     parser = make_parser()
     assert list(parser.parse(f"Mar  9 04:27:04 h postfix/smtp[1]: {text}\n".encode(), 0, "h")) == []
