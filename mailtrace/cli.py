@@ -186,7 +186,7 @@ class _Request:
                 secrets=self._secrets(),
             )
         except RequestError as error:
-            raise RequestError([as_flags(problem) for problem in error.problems]) from None
+            raise RequestError([as_flags(problem, self.given) for problem in error.problems]) from None
 
     def _config_of_job(self, path: str) -> ConfigLike:
         """What leads over a job's own config: the one that the flags name; where nobody names any, our own logs."""
@@ -398,7 +398,7 @@ def _guarded(work: Callable[[], int], given: Given) -> int:
             _say(str(problem) if problem.place else f"mailtrace: {problem}")
         return error.exit_code
     except MailtraceError as error:
-        _say(f"mailtrace: {error}")
+        _say(_without_passwords(f"mailtrace: {error}", given))
         return error.exit_code
     except KeyboardInterrupt:
         _say("\nmailtrace: interrupted")
@@ -418,13 +418,26 @@ def _bug(error: Exception, given: Given) -> int:
 
     last = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{last.filename.rpartition(os.sep)[2]}:{last.lineno}"
-    _say(f"mailtrace: this is a bug in mailtrace: {type(error).__name__}: {error} ({where})")
+    said = f"mailtrace: this is a bug in mailtrace: {type(error).__name__}: {error} ({where})"
+    _say(_without_passwords(said, given))
     if given.get("verbose", 0) > 1:
-        _say("".join(traceback.format_exception(error)))
+        _say(_without_passwords("".join(traceback.format_exception(error)), given))
         _say("Please report it as CONTRIBUTING.md says, with the text above.")
     else:
         _say("Please report it as CONTRIBUTING.md says, with what the same command prints with -vv.")
     return BUG
+
+
+def _without_passwords(text: str, given: Given) -> str:
+    """A message that may have come from anywhere, without the passwords that were typed or are in the environment."""
+    from mailtrace.secret import Redactor, Secret
+
+    typed = [given.get(f"{name}_pass") for name in PASSWORDS]
+    known = [
+        os.environ.get(name)
+        for name in ("MAILTRACE_SSH_PASSWORD", "MAILTRACE_SUDO_PASSWORD", "MAILTRACE_OPENSEARCH_PASSWORD")
+    ]
+    return Redactor(Secret(value) for value in (*typed, *known) if value).redact(text)
 
 
 def _abandon_stdout() -> None:
@@ -604,7 +617,13 @@ class App(Program):
         _usage(super().parse_tasks)
 
     def parse_cleanup(self) -> None:
-        """As Invoke, with our exit code for wrong usage."""
+        """As Invoke, with our exit code for wrong usage; behind a command the shell completes files by itself."""
+        line = self.core.remainder if self.args.complete.value else ""
+        last = line.split(" ")[-1]
+        if not last.startswith("-") and any(
+            task.name in line.split()[1 : None if last == "" else -1] for task in COMMANDS
+        ):
+            raise Exit
         _usage(super().parse_cleanup)
 
     def print_version(self) -> None:
@@ -645,7 +664,7 @@ EXAMPLES = {
     "run": ["mailtrace run -c config.yaml -h mx1 -k user@example.com --time '2025-07-21 10:00' --time-range 10h"],
     "trace": [
         "mailtrace trace -k user@example.com --since '2h ago'",
-        "mailtrace trace --log /var/log/mail.log --sender alice@example.com -o story.html",
+        "mailtrace trace --log /var/log/mail.log --sender alice@example.com -o way.svg",
         "mailtrace trace jobs/where-is-this-mail.yaml -e who=user@example.com",
     ],
     "graph": [

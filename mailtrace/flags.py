@@ -98,7 +98,7 @@ TELL = (
     Flag("log-level", "DEBUG, INFO, WARNING, ERROR or CRITICAL", "LEVEL"),
 )
 TO = (
-    Flag("output", "write a file: .dot .svg .png .json .html .txt; - is standard output", "FILE", "o"),
+    Flag("output", "write a file: .dot .svg .png .json .txt; - is standard output", "FILE", "o"),
     Flag("format", "timeline, json, dot …, where the file's ending does not say", "NAME"),
 )
 ALL = Flag("all", "tell the whole story of every mail, however many")

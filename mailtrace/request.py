@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from mailtrace.errors import RequestError
+from mailtrace.exporters import EXPORTERS
 from mailtrace.flags import ASK
 from mailtrace.load import data_folder, literal, to_yaml
 from mailtrace.load.overrides import override, read_sets, read_variables
@@ -112,8 +113,10 @@ def as_sets(values: dict[str, Any]) -> list[str]:
     return [f"{name}={json.dumps(value)}" for name, value in values.items()]
 
 
-def as_flags(problem: Problem) -> Problem:
-    """A problem with a value of the question, by the flag that gave it."""
+def as_flags(problem: Problem, given: Given) -> Problem:
+    """A problem with a value that a flag gave, by that flag."""
+    if given.get("format") and re.match(r"(?:--set )?export", problem.file or problem.path):
+        return replace(problem, file="", path="--format")
     if problem.message == "there is no config":
         return replace(problem, hint="name one with -c FILE, or logs with --log [HOST=]PATH")
     typed = problem.file.startswith("--set ")
@@ -154,7 +157,8 @@ def printed(asked: str | dict[str, Any], sets: list[str], config: ConfigLike, jo
     if given.get("var"):
         out["vars"] = {**out.get("vars", {}), **{k: literal(v) for k, v in read_variables(given["var"], []).items()}}
     _fix_sources(out, folder, job, limited=bool(given.get("limit")))
-    for step in out.get("export", ()):
+    out["export"] = out.get("export") or [{DEFAULT_EXPORT[job.kind]: {}}]
+    for step in out["export"]:
         for name, options in step.items():
             _fix_export(name, options, given)
     ordered = {key: out[key] for key in (*ORDER, *out) if key in out}
@@ -230,7 +234,8 @@ def _export(kind: str, given: Given) -> dict[str, Any]:
         name = name or ENDINGS.get(ending, "")
         if not name:
             what = f'the ending "{ending}"' if ending else "a name without an ending"
-            raise wrong(f"-o {to}: {what} does not say what to write", f"use {' '.join(ENDINGS)}, or --format NAME")
+            known = " ".join(ending for ending, name in ENDINGS.items() if name in EXPORTERS)
+            raise wrong(f"-o {to}: {what} does not say what to write", f"use {known}, or --format NAME")
         to = literal(absolute(to))
     return _module(name or DEFAULT_EXPORT.get(kind, "timeline"), given, to or "-")
 

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from mailtrace import notify
 from mailtrace.errors import DataError, ExportError, Interrupted, RequestError
 from mailtrace.expect import judge
+from mailtrace.exporters import exporter as exporter_class
 from mailtrace.exporters import make as make_exporter
 from mailtrace.job import FilesSource, Job, OtherSource, SshSource
 from mailtrace.load import ConfigLike, JobLike, load_job
@@ -152,6 +153,8 @@ class _Run:
         keep_entries: bool = False,
     ) -> None:
         self.job = job
+        for export in job.export:
+            _known(export)
         self.keep_entries = keep_entries or any(export.options.get("entries") for export in job.export)
         # Where every mail is meant, nothing looks at the lines again, and a day of them would fill the memory.
         everything = not any(literal for literal, _ in criteria(job.find)) and not job.find.any_of
@@ -418,6 +421,14 @@ def _parsers(job: Job, *, keep_raw: bool) -> Callable[[HostLogs], Parser]:
         return make_parser(names, logs.time_format or hint, keep_raw)
 
     return make
+
+
+def _known(export: Export) -> None:
+    """Raise `RequestError` for an exporter that this version lacks, before any work is done for it."""
+    try:
+        exporter_class(export.name)
+    except ExportError as error:
+        raise RequestError([Problem(str(error))]) from None
 
 
 def _exporter(export: Export) -> Any:

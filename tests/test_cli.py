@@ -177,6 +177,9 @@ def test_the_shell_completes_commands_and_flags() -> None:
     assert "complete" in program("--print-completion-script", "bash").stdout
     assert "trace" in program("--complete", "--", "mailtrace ").stdout.split()
     assert "--recipient" in program("--complete", "--", "mailtrace trace --").stdout.split()
+    # A job or a log: the shell completes files where the program says nothing.
+    assert program("--complete", "--", "mailtrace trace ").stdout == ""
+    assert program("--complete", "--", "mailtrace trace jobs/de").stdout == ""
 
 
 def test_settings_of_invoke_are_none_of_ours(tmp_path: Path) -> None:
@@ -293,6 +296,7 @@ def test_flags_lead_over_the_job(mailtrace: Callable[..., Said]) -> None:
         ("play /nope.yaml", 2, "/nope.yaml"),
         ("lint /nope.yaml", 2, "1 problem"),
         ("tracing -c {c}", 2, "tracing extra"),
+        ("trace {j} --format tomeline", 2, '--format: there is no export "tomeline"; did you mean "timeline"?'),
         ("trace -c {c} -k there-is-no-such-text", 1, ""),
         ("graph -c {c} -k there-is-no-such-text", 1, "no mail found"),
         ("graph --log mx1=/nope.log -k x", 3, "mx1: /nope.log"),
@@ -360,11 +364,13 @@ def test_a_bug_has_a_short_message_and_its_own_code(
     mailtrace: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise KeyError("hops\x1b[31m")
+        raise KeyError("hops\x1b[31m hunter2-secret")
 
     monkeypatch.setattr("mailtrace.run.walk", fail)
+    monkeypatch.setenv("MAILTRACE_SUDO_PASSWORD", "hunter2-secret")
     said = mailtrace("trace", "-c", CONFIG, "-k", "x")
     assert said.code == 70
+    assert "hunter2" not in said.err
     assert "this is a bug in mailtrace: KeyError" in said.err
     assert "report" in said.err
     assert "Traceback" not in said.err

@@ -64,6 +64,14 @@ def test_a_source_that_is_not_there_yet_is_a_request_error(tmp_path: Path) -> No
         run_job({"version": 1, "kind": "trace", "config": config})
 
 
+def test_an_exporter_that_is_not_there_is_a_request_error_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mailtrace import exporters
+
+    monkeypatch.delitem(exporters.EXPORTERS, "svg")
+    with pytest.raises(RequestError, match="svg"):
+        run_job(demo(source=[{"files": {"log_files": ["/nope.log"]}}], export=[{"svg": {}}]))
+
+
 @pytest.mark.parametrize(
     "sections, code",
     [
