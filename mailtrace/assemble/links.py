@@ -99,7 +99,9 @@ class Linker:
             found = [s for s in found if s.first <= time + SAME]
             return max(found, key=lambda s: s.first, default=None)
         alive = [s for s in found if s.first <= time + SAME and s.last >= time - SAME]
-        same = [s for s in alive if s.instance == stay.instance] or alive
+        # what Postfix makes itself (a notice, a local forward) comes from no client
+        made = [s for s in alive if s.accepted is None] or alive
+        same = [s for s in made if s.instance == stay.instance] or made
         if same:
             return min(same, key=lambda s: abs(s.first - time))
         return min(found, key=lambda s: abs(s.first - time), default=None)

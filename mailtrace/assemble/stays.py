@@ -182,13 +182,13 @@ def _loose(entry: LogEntry, loose: Loose, seen: set[LogEntry]) -> None:
 def _instances(group: list[LogEntry]) -> list[tuple[str, list[LogEntry]]]:
     """Divide the entries of one queue ID between the Postfix instances of a host.
 
-    A master.cf service may have a `syslog_name` of its own, so that one message's lines carry several names: only the
-    queue manager's name is the instance.
+    A master.cf service may have a `syslog_name` of its own, so that one message's lines carry several names: only what
+    the queue manager logs tells the instance.
     """
     names = {entry.instance for entry in group}
     if len(names) == 1:
         return [(group[0].instance, group)]
-    managers = {entry.instance for entry in group if entry.service.endswith("qmgr")}
+    managers = {entry.instance for entry in group if type(entry.event) in (Queued, Removed)}
     if len(managers) <= 1:
         name = managers.pop() if managers else Counter(e.instance for e in group).most_common(1)[0][0]
         return [(name, group)]
@@ -241,7 +241,8 @@ def _begins(stay: Stay, entry: LogEntry) -> bool:
     over = stay.removed is not None and entry.time - stay.removed.time > LATE
     if kind is Accepted:
         started = stay.tries and stay.tries[0].attempt.flag != ">>"
-        return stay.accepted is not None or (age >= APART and bool(stay.removed or started))
+        made_here = stay.removed is not None and stay.queue_id in (stay.message_id or "")  # a notice: no client led in
+        return stay.accepted is not None or made_here or (age >= APART and bool(stay.removed or started))
     if kind is MessageId:
         known = stay.message_id is not None and stay.message_id != event.message_id  # type: ignore[union-attr]
         done = stay.removed is not None or (age >= APART and bool(stay.queued or stay.tries))
