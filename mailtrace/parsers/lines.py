@@ -382,17 +382,16 @@ def _after(line: str, stamp: Stamp, end: int, *, inner: bool = False) -> Framed 
     raw_time = line[:end]
     if line[end : end + 1] == ":":
         end += 1
-    if exim.begins(exim.body(line, end)[1]):
-        pid, text = exim.body(line, end)
+    pid, text = exim.body(line, end)
+    if exim.begins(text):
         return Framed(stamp.time, stamp.zone, raw_time, "", "exim", pid, text)
     if not inner and env.any_stamp(line[end + 1 : end + 80]) is not None:
         return _inside(Wrapped(line[end + 1 :], stamp, raw_time))
     head = env.head(line, end)
     if head is not None:
-        host, tag, pid, at = head
-        return _syslog(stamp, raw_time, host, tag, pid, line[at:])
+        host, tag, tag_pid, at = head
+        return _syslog(stamp, raw_time, host, tag, tag_pid, line[at:])
     if raw_time[10:11] == " " and raw_time[4:5] == "-":
-        pid, text = exim.body(line, end)
         return Framed(stamp.time, stamp.zone, raw_time, "", "exim", pid, text)
     return None
 

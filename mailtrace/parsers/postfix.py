@@ -208,6 +208,8 @@ class Postfix:
             seconds = float(delay)
         except ValueError:
             return None
+        if not seconds + sum(delays or ()) < _NEVER:
+            return None
         recipient = next(text for text in (quoted, old, bare, "") if text is not None)
         return Attempt(
             recipient, original or bare_original or "", status, to, service, reply, dsn or "", seconds, delays,

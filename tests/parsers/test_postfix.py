@@ -229,6 +229,10 @@ def test_what_discard_says_was_sent_nobody_gets() -> None:
 def test_a_delay_that_no_clock_measures_is_not_believed(number: str) -> None:
     assert Postfix()("smtp", SENT.replace("delay=0.69", f"delay={number}")) is UNPARSED
     assert Postfix()("smtp", SENT.replace("0.22/0/", f"0.22/{number}/")) is UNPARSED
+    assert (
+        Postfix()("smtp", f"670FCA58C8: to=<a@b>, relay=mx[1.2.3.4], delay={'9' * 41}, status=sent (250 ok)")
+        is UNPARSED
+    )
 
 
 def test_a_quoted_recipient_may_hold_a_whole_delivery() -> None:
