@@ -313,6 +313,7 @@ class _Request:
             lambda line: _put(_folded(job.redactor.redact(line))),
             None if alone or report.partial else _ask,
             zone(name),
+            job.find.start_host,
         )
         talk.talk()
         return report.exit_code

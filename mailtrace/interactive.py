@@ -5,7 +5,7 @@ Knows no terminal: it is handed how to say and how to ask.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timezone, tzinfo
 from typing import TYPE_CHECKING
 
@@ -38,13 +38,18 @@ class Conversation:
         say: Callable[[str], None],
         ask: Callable[[str], str] | None,
         zone: tzinfo | None = None,
+        start_hosts: Collection[str] = (),
     ) -> None:
-        """`zone` is the one that times are shown in, None for the machine's."""
+        """`zone` is the one that times are shown in, None for the machine's.
+
+        A mail is followed from its first hop on one of the `start_hosts`, else from its first one of all.
+        """
         self.report = report
         self.fleet = fleet
         self.say = say
         self.ask = ask
         self.zone = zone
+        self.start_hosts = start_hosts
 
     def talk(self) -> None:
         """List the mails, and follow the one that is chosen."""
@@ -60,7 +65,7 @@ class Conversation:
         try:
             if self.ask is None:
                 for mail in mails:
-                    self._follow(mail, mail.hops[0] if mail.hops else None)
+                    self._follow(mail, self._start(mail))
             else:
                 self._follow(*self._choose(mails, self.ask))
         except Stopped:
@@ -68,8 +73,12 @@ class Conversation:
 
     # ------------------------------------------------------------------------------------ choosing
 
+    def _start(self, mail: Mail) -> Hop | None:
+        here = (hop for hop in mail.hops if hop.host in self.start_hosts)
+        return next(here, mail.hops[0] if mail.hops else None)
+
     def _line(self, number: int, mail: Mail) -> str:
-        first = mail.hops[0] if mail.hops else None
+        first = self._start(mail)
         where = f"{first.host} {first.queue_id}" if first else "refused at the door"
         to = [row.recipient or row.original_recipient or "?" for row in mail.recipients]
         names = ", ".join(to[:SHOWN_RECIPIENTS]) + (
@@ -87,7 +96,7 @@ class Conversation:
                 answer = "1"
             if answer.isdecimal() and 0 < int(answer) <= len(mails):
                 mail = mails[int(answer) - 1]
-                return mail, mail.hops[0] if mail.hops else None
+                return mail, self._start(mail)
             for mail in mails:
                 for hop in mail.hops:
                     if answer and hop.queue_id == answer:

@@ -231,6 +231,63 @@ def test_a_printed_job_means_what_was_typed_whatever_was_typed(
     assert "leaked" not in printed
 
 
+def test_a_job_file_is_printed_with_what_was_said_over_it(mailtrace: Callable[..., Said], tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").symlink_to(CONFIG)
+    job = tmp_path / "job.yaml"
+    job.write_text(
+        "version: 1\nkind: trace\nconfig: config.yaml\nvars: {who: wolf}\nfind: {keywords: ['${who}']}\n"
+        "source: [{files: {hosts: [mx]}}]\nexport: [{json: {to: 'out/${who}.json'}}]\n"
+    )
+    printed = mailtrace("trace", job, "-e", "who=albert", "--limit", "mx1", "--set", "walk.max_hops=4", "--print-job")
+    assert printed.code == 0
+    from mailtrace.load.tree import from_yaml
+
+    tree, problems, _ = from_yaml(printed.out.encode(), "printed")
+    assert tree
+    assert not problems
+    assert tree.plain() == {
+        "version": 1,
+        "kind": "trace",
+        "config": str(tmp_path / "config.yaml"),
+        "vars": {"who": "albert"},
+        "find": {"keywords": ["${who}"]},
+        "source": [{"files": {"hosts": ["mx1"]}}],
+        "walk": {"max_hops": 4},
+        "export": [{"json": {"to": str(Path.cwd() / "out" / "${who}.json")}}],
+    }
+
+
+def test_logs_that_nobody_is_named_for_are_divided_by_the_names_in_their_lines(
+    mailtrace: Callable[..., Said], tmp_path: Path
+) -> None:
+    hosts = ("mx1", "filter1", "relay1", "mailbox1", "mailbox2")
+    (tmp_path / "all.log").write_bytes(b"".join((DEMO / f"{host}.log").read_bytes() for host in hosts))
+    named = [word for host in hosts for word in ("--log", f"{host}={DEMO}/{host}.log")]
+    question = ("--queue-id", "A264B2B2943", "--format", "json")
+    answers = [
+        json.loads(mailtrace("trace", *logs, *question).out)["mails"]
+        for logs in (named, ["--log", *(DEMO / f"{host}.log" for host in hosts)], ["--log", tmp_path / "all.log"])
+    ]
+    assert {hop["host"] for hop in answers[0][0]["hops"]} == set(hosts)
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_standard_input_is_a_log_too() -> None:
+    done = program("graph", "--log", "-", "--queue-id", "A264B2B2943", input=(DEMO / "mx1.log").read_text(), stdin=None)
+    assert done.returncode == 0
+    assert '"mx1"' in done.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "trace", "graph"])
+def test_text_of_a_log_moves_no_cursor(mailtrace: Callable[..., Said], tmp_path: Path, command: str) -> None:
+    text = (DEMO / "mx1.log").read_bytes()
+    (tmp_path / "mx1.log").write_bytes(text.replace(b"250 2.0.0 Ok", b"250 \x1b[2J\xc2\x9b2J\xe2\x80\xae\x07Ok"))
+    said = mailtrace(command, "--log", f"mx1={tmp_path}/mx1.log", "--queue-id", "A264B2B2943")
+    assert said.code == 0
+    assert "A264B2B2943" in said.out
+    assert not set("\x1b\x07\x9b\u202e") & set(said.out + said.err)
+
+
 def test_a_password_is_never_printed(mailtrace: Callable[..., Said], tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(f"method: files\nfiles_config: {{hosts: {{mx1: {{log_files: [{DEMO}/mx1.log]}}}}}}\n")
@@ -587,6 +644,14 @@ def test_run_fits_a_narrow_terminal(terminal: Callable[..., Terminal]) -> None:
     screen.type("1\n")
     shown = screen.until("Go on to")
     assert max(len(line) for line in shown.splitlines() if "@" not in line and "[" not in line) <= 40
+
+
+def test_run_begins_where_it_was_told_to(mailtrace: Callable[..., Said]) -> None:
+    said = mailtrace("run", "-c", CONFIG, "-h", "relay1", "-k", "albert@alpha.lab.test", "--queue-id", "A264B2B2943")
+    assert said.code == 0
+    assert "relay1 4jXnlY53s4zRZ8x\n" in said.out
+    assert "\nmx1  A264B2B2943" not in said.out
+    assert "\nmailbox2  6DC9C2FCB7D" in said.out
 
 
 def test_run_of_nothing_says_so(mailtrace: Callable[..., Said]) -> None:
