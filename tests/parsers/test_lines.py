@@ -161,8 +161,8 @@ def test_a_repeated_refusal_is_told_with_how_often() -> None:
     )
     assert isinstance(once.event, Check)
     assert isinstance(again.event, Check)
-    assert (once.event.count, again.event.count) == (1, 3)
-    assert again.event._replace(count=1) == once.event
+    assert (once.event.repeats, again.event.repeats) == (1, 3)
+    assert again.event._replace(repeats=1) == once.event
 
 
 def test_what_the_log_daemon_left_out_is_noted() -> None:
