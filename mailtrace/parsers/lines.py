@@ -22,6 +22,7 @@ from mailtrace.parsers.postfix import DAEMONS, Discard, Postfix
 _new = cast("Callable[[type[LogEntry], tuple[object, ...]], LogEntry]", tuple.__new__)
 
 _MEMO = 8192
+_SECONDS = frozenset(f"{second:02}" for second in range(60))
 _NULS = re.compile(
     r"(?<!\0)\0+(?=(?:[0-9]{4} )?[A-Z][a-z]{2} {1,2}[0-9]{1,2} [0-9]{2}:|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:)"
 )
@@ -36,8 +37,8 @@ _LONGEST_STAMPED = 4096
 """Characters of a line that hold its stamp and its tag, JSON apart."""
 
 
-Tag = tuple[str, str, str, int, "Grammar | None"]
-"""Who wrote a line: the host it names, instance, service, pid, grammar. (Unpacked a million times: no NamedTuple.)"""
+Tag = tuple[str, str, str, "Grammar | None"]
+"""Who wrote a line: the host it names, instance, service, grammar. (Unpacked a million times: no NamedTuple.)"""
 
 
 class LineParser:
@@ -60,6 +61,8 @@ class LineParser:
         self._programs: dict[str, tuple[str, str, Grammar | None]] = {}
         self._tags: dict[str, Tag] = {}
         self._seconds: dict[str, float] = {}
+        self._minutes: dict[str, float] = {}
+        self._pids: dict[str, int] = {}
         self._sessions = sessions
         # The shape of the last stamp: its length, that of the part looked up, where the fraction ends, 10 to the
         # power of its digits (0: none), the kind of zone. The offset's text is looked up with the tag.
@@ -85,7 +88,7 @@ class LineParser:
         names: dict[str, str] = {}
         entries: list[LogEntry] = []
         add = entries.append
-        seconds, tags = self._seconds.get, self._tags.get
+        seconds, tags, pids = self._seconds.get, self._tags.get, self._pids.get
         width, start, cut, scale, zone = self._shape
         new, entry_type, unparsed = _new, LogEntry, UNPARSED
         seq -= 1
@@ -94,18 +97,22 @@ class LineParser:
             head, _, rest = line.partition("]: ")
             if rest[:8] in idle:
                 continue
-            tag = tags(head[cut:])
+            who, _, number = head[cut:].rpartition("[")
+            tag = tags(who)
             time = seconds(head[:start])
             try:
-                if tag is None or time is None or (nuls and "\0" in line):
+                if tag is None or (nuls and "\0" in line):
                     raise ValueError  # noqa: TRY301 - the slow way, as for a fraction that is no number
+                if time is None:
+                    time = self._second(head[:start])
                 if scale:
                     time += int(head[20:cut]) / scale
+                pid = pids(number) or self._pid(number)
             except ValueError:
                 entries.extend(self._slow(line, seq, host))
                 width, start, cut, scale, zone = self._shape
                 continue
-            logged, instance, service, pid, grammar = tag
+            logged, instance, service, grammar = tag
             if grammar is None:
                 continue
             made = grammar(service, rest)
@@ -247,10 +254,32 @@ class LineParser:
         if shape != self._shape or offset != self._offset or len(self._seconds) > _MEMO or len(self._tags) > _MEMO:
             self._shape, self._offset = shape, offset
             self._seconds.clear()
+            self._minutes.clear()
             self._tags.clear()
-        self._seconds[raw[:start]] = float(math.floor(framed.time))  # the fraction is added again
+        second = float(math.floor(framed.time))  # the fraction is added again
+        self._seconds[raw[:start]] = second
+        self._minutes[raw[: start - 2]] = second - int(raw[start - 2 : start])
         instance, service, grammar = self._program(framed.tag)
-        self._tags[head[cut:]] = (framed.host, instance, service, framed.pid, grammar)
+        self._tags[head[cut:].rpartition("[")[0]] = (framed.host, instance, service, grammar)
+
+    def _second(self, stamp: str) -> float:
+        """The time of a stamp whose minute is known. Raises ValueError for one that must be read as a whole."""
+        minute, second = self._minutes.get(stamp[:-2]), stamp[-2:]
+        if minute is None or second not in _SECONDS:
+            raise ValueError
+        if len(self._seconds) > _MEMO:
+            self._seconds.clear()
+        time = self._seconds[stamp] = minute + int(second)
+        return time
+
+    def _pid(self, number: str) -> int:
+        """A process ID. Raises ValueError for what is none."""
+        if not (number.isascii() and number.isdigit()) or len(number) > 10:
+            raise ValueError
+        if len(self._pids) > _MEMO:
+            self._pids.clear()
+        pid = self._pids[number] = int(number)
+        return pid
 
     def _joined(self, framed: Framed) -> Framed | None:
         """A line that its program cut for syslog, once its last piece is there; other lines as they are."""
