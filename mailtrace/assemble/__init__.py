@@ -84,8 +84,8 @@ def assemble(
     clocks = Clocks(fleet.zone if fleet else _nowhere, machine=machine, near=near)
     for entry in samples:
         clocks.observe(entry)
-    stays, loose = collect(entries, clocks)
-    clocks.settle_years((stay.host, stay.entries[-1].zone, stay.entries[-1].time) for stay in stays)
+    stays, loose = collect(entries, clocks, keep=keep_entries)
+    clocks.settle_years((stay.host, stay.tail.zone, stay.tail.time) for stay in stays)
     stays.sort(key=lambda s: (s.host, s.instance, s.queue_id, s.number))
     names = Names(fleet, loose.hosts | {stay.host for stay in stays})
     linker = Linker(stays, names, clocks, loose.stored)
@@ -94,7 +94,7 @@ def assemble(
     linker.run()
     turned = sort_out(loose, stays, names, clocks)
     context = Context(names, _own(fleet), span if span is not None else _span(stays))
-    mails = [_mail(root, turned, context, keep_entries=keep_entries) for root in stays if _is_root(root)]
+    mails = [_mail(root, turned, context) for root in stays if _is_root(root)]
     doors = {}
     for door in turned.doors:
         mail = _turned_away(door)
@@ -141,7 +141,7 @@ def _is_root(stay: Stay) -> bool:
     return stay.parent is None or stay.kind == LinkKind.BOUNCED
 
 
-def _mail(root: Stay, turned: Turned, context: Context, *, keep_entries: bool) -> Mail:
+def _mail(root: Stay, turned: Turned, context: Context) -> Mail:
     stays = _travel(root)
     links = [_link(stay.parent, stay) for stay in stays if stay.parent is not None]
     for stay in stays:
@@ -164,7 +164,7 @@ def _mail(root: Stay, turned: Turned, context: Context, *, keep_entries: bool) -
     first = root.first
     for again in (turned.retried.get((id(root), row.original_recipient.lower()), []) for row in recipients):
         first = min([first, *(r.time for r in again)])
-    hops = [_hop(stay, keep_entries=keep_entries) for stay in stays]
+    hops = [_hop(stay) for stay in stays]
     return Mail(
         id=root.id,
         message_id=next((s.message_id for s in stays if s.message_id), ""),
@@ -198,7 +198,7 @@ def _link(parent: Stay, child: Stay) -> Link:
     return Link(parent.id, child.id, LinkKind(child.kind), Certainty(child.certainty), evidence, through)
 
 
-def _hop(stay: Stay, *, keep_entries: bool) -> Hop:
+def _hop(stay: Stay) -> Hop:
     accepted = stay.accepted
     return Hop(
         id=stay.id,
@@ -220,7 +220,7 @@ def _hop(stay: Stay, *, keep_entries: bool) -> Hop:
         removed=stay.removed is not None,
         held=any(check.action == "hold" for check, _entry in stay.checks),
         deliveries=[_delivery(t) for t in stay.tries],
-        entries=stay.entries if keep_entries else [],
+        entries=stay.entries,
     )
 
 
@@ -238,7 +238,7 @@ def _delivery(attempt: Try) -> Delivery:
         delays=event.delays,
         tls=event.tls,
         time=attempt.time,
-        raw_time=attempt.entry.raw_time,
+        raw_time=attempt.raw_time,
         transport=event.transport,
         local=event.local,
     )

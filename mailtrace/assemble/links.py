@@ -374,7 +374,7 @@ class Linker:
         if child.parent is not None or parent is child or descends(parent, child):
             return False
         child.parent, child.kind, child.certainty, child.evidence = parent, kind, certainty, evidence
-        parent.children.append(child)
+        parent.children = [*parent.children, child]
         return True
 
 
@@ -679,7 +679,7 @@ def same_envelope(stay: Stay, attempt: Try | None, child: Stay) -> bool:
 def transaction(attempt: Try) -> tuple[object, ...]:
     """What the recipients of one SMTP transaction have in common in the log."""
     event = attempt.attempt
-    return event.relay, event.reply, event.delays, event.delay, attempt.entry.pid, attempt.entry.time
+    return event.relay, event.reply, event.delays, event.delay, attempt.pid, attempt.face
 
 
 def kept_here(attempt: Try) -> bool:

@@ -64,7 +64,7 @@ def join_sessions(loose: Loose, stays: list[Stay], clocks: Clocks) -> None:
             refusal = Refusal(entry.host, clocks.utc(entry.host, entry.zone, entry.time), check, entry)
             owner = _transaction(refusal, stays_by_session(entries, refusal))
             if owner is not None:
-                owner.checks.append((check, entry))
+                owner.checks = [*owner.checks, (check, entry)]
     by_id: dict[tuple[str, str], list[Stay]] = defaultdict(list)
     for stay in stays if loose.proxied else ():
         by_id[(stay.host, stay.queue_id)].append(stay)
@@ -73,7 +73,8 @@ def join_sessions(loose: Loose, stays: list[Stay], clocks: Clocks) -> None:
         time = clocks.utc(entry.host, entry.zone, entry.time)
         near = [s for s in by_id.get((entry.host, reply.id), ()) if abs(s.first - time) <= TRANSACTION] if reply else []
         if near and proxied.recipient:
-            min(near, key=lambda s: abs(s.first - time)).told.append(proxied.recipient)
+            inner = min(near, key=lambda s: abs(s.first - time))
+            inner.told = [*inner.told, proxied.recipient]
 
 
 def sort_out(loose: Loose, stays: list[Stay], names: Names, clocks: Clocks) -> Turned:
@@ -160,7 +161,7 @@ def _entries(stays: list[Stay]) -> dict[tuple[str, str], list[Stay]]:
 def stays_by_session(entries: dict[tuple[str, str], list[Stay]], refusal: Refusal) -> list[Stay]:
     """Stays that the same process took from the same client."""
     group = entries.get((refusal.host, address(refusal.check.client.ip)), ())
-    return [s for s in group if s.entries[0].pid == refusal.entry.pid]
+    return [s for s in group if s.head.pid == refusal.entry.pid]
 
 
 def _far_end(refusal: Refusal, attempts: dict[tuple[str, str], list[float]], names: Names) -> bool:
@@ -187,7 +188,7 @@ def _transaction(refusal: Refusal, stays: list[Stay]) -> Stay | None:
     sender = refusal.check.sender
     after: list[tuple[float, int, Stay]] = []
     for stay in stays:
-        head = stay.entries[0]
+        head = stay.head
         late = stay.first - refusal.time
         if not 0 <= late <= TRANSACTION or (late == 0 and head.seq < refusal.entry.seq) or stay.parent is not None:
             continue

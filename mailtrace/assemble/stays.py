@@ -8,7 +8,8 @@ reuse as soon as its message is removed).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from mailtrace.clocks import Clocks
 from mailtrace.handoff import ReplyId, reply_id
@@ -21,10 +22,12 @@ from mailtrace.model import (
     Filtered,
     LogEntry,
     MessageId,
+    Note,
     Notified,
     Proxied,
     Queued,
     Removed,
+    Session,
     Stored,
     Zone,
 )
@@ -40,31 +43,37 @@ APART = 0.999
 class Try:
     """One attempt of a stay, and the stay that its message went on in."""
 
-    __slots__ = ("attempt", "entry", "reply", "target", "time")
+    __slots__ = ("attempt", "face", "pid", "raw_time", "reply", "target", "time", "zone")
 
     def __init__(self, attempt: Attempt, entry: LogEntry) -> None:
         self.attempt = attempt
-        self.entry = entry
+        self.face, self.zone, self.raw_time, self.pid = entry.time, entry.zone, entry.raw_time, entry.pid
         self.reply: ReplyId | None = reply_id(attempt.reply) if attempt.status == "sent" and attempt.reply else None
         self.target: Stay | None = None
-        self.time = 0.0
+        self.time = entry.time
+
+
+NONE: tuple[Any, ...] = ()
+"""Shared by all stays for what most have none of; a list is made for the first item."""
 
 
 class Stay:
     """One stay of a message in one queue, as the entries tell it. Times are UTC once `date` was called."""
 
     __slots__ = (
-        "accepted", "actions", "certainty", "checks", "children", "entries", "evidence", "filtered", "first", "host",
-        "inferred", "instance", "kind", "last", "message_id", "notices", "nrcpt", "number", "parent", "queue_id", "queued",
-        "removed", "removed_how", "rivals", "sender", "size", "subject", "through", "told", "tries",
+        "accepted", "actions", "certainty", "checks", "children", "entries", "evidence", "filtered", "first", "head",
+        "host", "inferred", "instance", "kind", "last", "message_id", "notices", "nrcpt", "number", "parent",
+        "queue_id", "queued", "removed", "removed_how", "rivals", "sender", "size", "subject", "tail", "through",
+        "told", "tries",
     )  # fmt: skip
 
-    def __init__(self, host: str, instance: str, queue_id: str) -> None:
+    def __init__(self, host: str, instance: str, queue_id: str, head: LogEntry) -> None:
         self.host = host
         self.instance = instance
         self.queue_id = queue_id
         self.number = 1
-        self.entries: list[LogEntry] = []
+        self.head = self.tail = head
+        self.entries: list[LogEntry] = []  # only where they are to be kept
         self.accepted: Accepted | None = None
         self.message_id: str | None = None
         self.sender: str | None = None
@@ -75,11 +84,11 @@ class Stay:
         self.removed: LogEntry | None = None
         self.removed_how = ""
         self.tries: list[Try] = []
-        self.notices: list[tuple[Notified, LogEntry]] = []
-        self.actions: list[tuple[Action, LogEntry]] = []
-        self.checks: list[tuple[Check, LogEntry]] = []
-        self.filtered: list[tuple[Filtered, LogEntry]] = []
-        self.told: list[str] = []  # recipients that a before-queue filter's line names
+        self.notices: Sequence[tuple[Notified, LogEntry]] = NONE
+        self.actions: Sequence[tuple[Action, LogEntry]] = NONE
+        self.checks: Sequence[tuple[Check, LogEntry]] = NONE
+        self.filtered: Sequence[tuple[Filtered, LogEntry]] = NONE
+        self.told: Sequence[str] = NONE  # recipients that a before-queue filter's line names
         self.first = 0.0
         self.last = 0.0
         # what links.py finds out
@@ -87,10 +96,10 @@ class Stay:
         self.parent: Stay | None = None
         self.kind = ""
         self.certainty = ""
-        self.evidence: list[tuple[str, str]] = []
-        self.rivals: list[Stay] = []  # equal candidates for the parent: the link is ambiguous
+        self.evidence: Sequence[tuple[str, str]] = NONE
+        self.rivals: Sequence[Stay] = NONE  # equal candidates for the parent: the link is ambiguous
         self.through: str = ""  # the recipient whose mailbox or program sent the message on
-        self.children: list[Stay] = []
+        self.children: Sequence[Stay] = NONE
 
     @property
     def id(self) -> str:
@@ -112,13 +121,11 @@ class Stay:
 
     def date(self, clocks: Clocks) -> None:
         """Give first, last and every attempt its UTC time."""
-        entries = self.entries
-        head, tail = entries[0], entries[-1]
-        self.first = clocks.utc(self.host, head.zone, head.time)
-        self.last = clocks.utc(self.host, tail.zone, tail.time)
+        utc, host = clocks.utc, self.host
+        self.first = utc(host, self.head.zone, self.head.time)
+        self.last = utc(host, self.tail.zone, self.tail.time)
         for attempt in self.tries:
-            entry = attempt.entry
-            attempt.time = clocks.utc(self.host, entry.zone, entry.time)
+            attempt.time = utc(host, attempt.zone, attempt.face)
 
     def incoming(self) -> set[str]:
         """The addresses under which this stay took its recipients, in lower case."""
@@ -139,8 +146,8 @@ class Loose:
         self.hosts: set[str] = set()
 
 
-def collect(entries: Iterable[LogEntry], clocks: Clocks) -> tuple[list[Stay], Loose]:
-    """All stays that the entries tell of, and what has no queue ID."""
+def collect(entries: Iterable[LogEntry], clocks: Clocks, *, keep: bool = False) -> tuple[list[Stay], Loose]:
+    """All stays that the entries tell of (with the entries where they are to be kept), and what has no queue ID."""
     groups: dict[tuple[str, str], list[LogEntry]] = {}
     loose = Loose()
     seen: set[LogEntry] = set()
@@ -160,7 +167,8 @@ def collect(entries: Iterable[LogEntry], clocks: Clocks) -> tuple[list[Stay], Lo
     stays: list[Stay] = []
     for (host, queue_id), group in groups.items():
         for instance, part in _instances(group):
-            stays.extend(_lifecycles(host, instance, queue_id, part))
+            stays.extend(_lifecycles(host, instance, queue_id, part, keep=keep))
+        group.clear()
     return stays, loose
 
 
@@ -206,87 +214,99 @@ def _order(entry: LogEntry) -> tuple[float, int]:
     return entry.time, entry.seq
 
 
-def _lifecycles(host: str, instance: str, queue_id: str, entries: list[LogEntry]) -> list[Stay]:
+def _lifecycles(host: str, instance: str, queue_id: str, entries: list[LogEntry], *, keep: bool) -> list[Stay]:
     entries.sort(key=_order)
-    stays = [Stay(host, instance, queue_id)]
-    stay = stays[0]
+    stay = Stay(host, instance, queue_id, entries[0])
+    stays = [stay]
+    before = None
     same: list[tuple[int, Event]] = []
-    moment = -1.0
     for entry in entries:
         event = entry.event
-        if entry.time != moment:
-            moment = entry.time
-            same = []
-        elif (entry.pid, event) in same:
-            continue  # the same line twice: from two files, or sent again by a relay
+        if before is not None:
+            if entry.time != before.time:
+                same.clear()
+            elif (entry.pid, event) in same:
+                continue  # the same line twice: from two files, or sent again by a relay
+            if _begins(stay, entry, type(event)):
+                stay = Stay(host, instance, queue_id, entry)
+                stay.number = len(stays) + 1
+                stays.append(stay)
         same.append((entry.pid, event))
-        if stay.entries and _begins(stay, entry):
-            stay = Stay(host, instance, queue_id)
-            stay.number = len(stays) + 1
-            stays.append(stay)
-        stay.entries.append(entry)
-        _fold(stay, event, entry)
+        before = entry
+        stay.tail = entry
+        if keep:
+            stay.entries.append(entry)
+        _FOLD[type(event)](stay, event, entry)
     return stays
 
 
-def _begins(stay: Stay, entry: LogEntry) -> bool:
+def _begins(stay: Stay, entry: LogEntry, kind: type[Event]) -> bool:
     """Whether an entry opens the next lifecycle of a queue ID.
 
     Two lifecycles of a short ID are whole seconds apart, since the ID holds the microsecond of its making: lines of
     one second belong together, in whatever order a loghost wrote them.
     """
-    event = entry.event
-    kind = type(event)
-    age = entry.time - stay.entries[0].time
-    over = stay.removed is not None and entry.time - stay.removed.time > LATE
     if kind is Accepted:
+        age = entry.time - stay.head.time
         started = stay.tries and stay.tries[0].attempt.flag != ">>"
         made_here = stay.removed is not None and stay.queue_id in (stay.message_id or "")  # a notice: no client led in
         return stay.accepted is not None or made_here or (age >= APART and bool(stay.removed or started))
     if kind is MessageId:
+        event = entry.event
         known = stay.message_id is not None and stay.message_id != event.message_id  # type: ignore[union-attr]
-        done = stay.removed is not None or (age >= APART and bool(stay.queued or stay.tries))
-        return over or (known and done and not event.resent)  # type: ignore[union-attr]
-    if kind is Queued or kind is Attempt or kind is Removed:
-        return over
-    return False
+        if known and not event.resent:  # type: ignore[union-attr]
+            age = entry.time - stay.head.time
+            if stay.removed is not None or (age >= APART and bool(stay.queued or stay.tries)):
+                return True
+    if stay.removed is None or entry.time - stay.removed.time <= LATE:
+        return False
+    return kind in (MessageId, Queued, Attempt, Removed)
 
 
-def _fold(stay: Stay, event: Event, entry: LogEntry) -> None:
-    """Add what one entry tells."""
-    kind = type(event)
-    if kind is Attempt:
-        stay.tries.append(Try(event, entry))  # type: ignore[arg-type]
-    elif kind is MessageId:
-        if stay.message_id is None or not stay.message_id:
-            stay.message_id = event.message_id  # type: ignore[union-attr]
-    elif kind is Queued:
-        stay.queued = True
-        stay.sender, stay.size = event.sender, event.size  # type: ignore[union-attr]
-        if stay.nrcpt is None or event.nrcpt > stay.nrcpt:  # type: ignore[union-attr]
-            stay.nrcpt = event.nrcpt  # type: ignore[union-attr]
-    elif kind is Accepted:
-        _accept(stay, event)  # type: ignore[arg-type]
-    elif kind is Removed:
-        stay.removed = entry
-        stay.removed_how = event.how  # type: ignore[union-attr]
-    elif kind is Notified:
-        stay.notices.append((event, entry))  # type: ignore[arg-type]
-    elif kind is Action:
-        stay.actions.append((event, entry))  # type: ignore[arg-type]
-        if stay.sender is None and event.sender:  # type: ignore[union-attr]
-            stay.sender = event.sender  # type: ignore[union-attr]
-    elif kind is Check:
-        stay.checks.append((event, entry))  # type: ignore[arg-type]
-        if event.subject is not None:  # type: ignore[union-attr]
-            stay.subject = event.subject  # type: ignore[union-attr]
-        if stay.sender is None:
-            stay.sender = event.sender  # type: ignore[union-attr]
-    elif kind is Filtered:
-        stay.filtered.append((event, entry))  # type: ignore[arg-type]
+def _attempt(stay: Stay, event: Attempt, entry: LogEntry) -> None:
+    stay.tries.append(Try(event, entry))
 
 
-def _accept(stay: Stay, event: Accepted) -> None:
+def _message_id(stay: Stay, event: MessageId, _entry: LogEntry) -> None:
+    if not stay.message_id:
+        stay.message_id = event.message_id
+
+
+def _queued(stay: Stay, event: Queued, _entry: LogEntry) -> None:
+    stay.queued = True
+    stay.sender, stay.size = event.sender, event.size
+    if stay.nrcpt is None or event.nrcpt > stay.nrcpt:
+        stay.nrcpt = event.nrcpt
+
+
+def _removed(stay: Stay, event: Removed, entry: LogEntry) -> None:
+    stay.removed = entry
+    stay.removed_how = event.how
+
+
+def _notified(stay: Stay, event: Notified, entry: LogEntry) -> None:
+    stay.notices = [*stay.notices, (event, entry)]
+
+
+def _action(stay: Stay, event: Action, entry: LogEntry) -> None:
+    stay.actions = [*stay.actions, (event, entry)]
+    if stay.sender is None and event.sender:
+        stay.sender = event.sender
+
+
+def _check(stay: Stay, event: Check, entry: LogEntry) -> None:
+    stay.checks = [*stay.checks, (event, entry)]
+    if event.subject is not None:
+        stay.subject = event.subject
+    if stay.sender is None:
+        stay.sender = event.sender
+
+
+def _filtered(stay: Stay, event: Filtered, entry: LogEntry) -> None:
+    stay.filtered = [*stay.filtered, (event, entry)]
+
+
+def _accepted(stay: Stay, event: Accepted, _entry: LogEntry) -> None:
     stay.accepted = event
     if event.sender is not None:
         stay.sender = event.sender
@@ -298,3 +318,25 @@ def _accept(stay: Stay, event: Accepted) -> None:
         stay.message_id = ""  # Exim tells a Message-ID here or there is none
     if event.subject is not None:
         stay.subject = event.subject
+
+
+def _nothing(_stay: Stay, _event: Event, _entry: LogEntry) -> None:
+    """What changes no state."""
+
+
+_FOLD: dict[type[Event], Callable[[Stay, Any, LogEntry], None]] = {
+    Attempt: _attempt,
+    MessageId: _message_id,
+    Queued: _queued,
+    Removed: _removed,
+    Accepted: _accepted,
+    Notified: _notified,
+    Action: _action,
+    Check: _check,
+    Filtered: _filtered,
+    Proxied: _nothing,
+    Stored: _nothing,
+    Note: _nothing,
+    Session: _nothing,
+}
+"""What each kind of entry adds to a stay."""

@@ -197,7 +197,7 @@ def judge(stay: Stay, last: Try, context: Context) -> tuple[str, str, float | No
     if status == "deferred":
         for action, entry in reversed(stay.actions):
             if action.what in ("expired", "force-expired"):
-                time = last.time + (entry.time - last.entry.time if entry.zone is last.entry.zone else 0.0)
+                time = last.time + (entry.time - last.face if entry.zone is last.zone else 0.0)
                 return "expired", attempt.reply, time
         state = resting(stay)
         return (state or "deferred"), attempt.reply, last.time
