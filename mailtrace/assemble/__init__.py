@@ -142,6 +142,19 @@ def _is_root(stay: Stay) -> bool:
 
 
 def _mail(root: Stay, turned: Turned, context: Context) -> Mail:
+    if not root.children and root.parent is None and not root.rivals and not turned.concern(root):
+        return Mail(
+            root.id,
+            root.message_id or "",
+            root.sender,
+            root.size,
+            root.subject,
+            [_hop(root)],
+            [],
+            rows(root, context),
+            root.first,
+            root.last,
+        )
     stays = _travel(root)
     links = [_link(stay.parent, stay) for stay in stays if stay.parent is not None]
     for stay in stays:
@@ -200,47 +213,47 @@ def _link(parent: Stay, child: Stay) -> Link:
 
 def _hop(stay: Stay) -> Hop:
     accepted = stay.accepted
-    return Hop(
-        id=stay.id,
-        host=stay.host,
-        instance=stay.instance,
-        queue_id=stay.queue_id,
-        mta="exim" if "-" in stay.queue_id else "postfix",
-        first=stay.first,
-        last=stay.last,
-        client=accepted.client if accepted else NOBODY,
-        helo=accepted.helo if accepted else "",
-        user=accepted.user if accepted else "",
-        local=bool(accepted and accepted.local),
-        tls=accepted.tls if accepted else "",
-        message_id=stay.message_id or "",
-        sender=stay.sender,
-        size=stay.size,
-        subject=stay.subject,
-        removed=stay.removed is not None,
-        held=any(check.action == "hold" for check, _entry in stay.checks),
-        deliveries=[_delivery(t) for t in stay.tries],
-        entries=stay.entries,
+    return Hop(  # by position: this is done for every message of a day
+        stay.id,
+        stay.host,
+        stay.instance,
+        stay.queue_id,
+        "exim" if "-" in stay.queue_id else "postfix",
+        stay.first,
+        stay.last,
+        accepted.client if accepted else NOBODY,
+        accepted.helo if accepted else "",
+        accepted.user if accepted else "",
+        bool(accepted and accepted.local),
+        accepted.tls if accepted else "",
+        stay.message_id or "",
+        stay.sender,
+        stay.size,
+        stay.subject,
+        stay.removed is not None,
+        bool(stay.checks) and any(check.action == "hold" for check, _entry in stay.checks),
+        [_delivery(t) for t in stay.tries],
+        stay.entries,
     )
 
 
 def _delivery(attempt: Try) -> Delivery:
     event, reply = attempt.attempt, attempt.reply
     return Delivery(
-        recipient=event.recipient,
-        original_recipient=event.original or event.recipient,
-        status=event.status,
-        relay=event.relay,
-        reply=event.reply,
-        reply_id=reply.id if reply is not None else "",
-        dsn=event.dsn,
-        delay=event.delay,
-        delays=event.delays,
-        tls=event.tls,
-        time=attempt.time,
-        raw_time=attempt.raw_time,
-        transport=event.transport,
-        local=event.local,
+        event.recipient,
+        event.original or event.recipient,
+        event.status,
+        event.relay,
+        event.reply,
+        reply.id if reply is not None else "",
+        event.dsn,
+        event.delay,
+        event.delays,
+        event.tls,
+        attempt.time,
+        attempt.raw_time,
+        event.transport,
+        event.local,
     )
 
 

@@ -41,13 +41,20 @@ class Linker:
             self.stored[line.session].append(line)
         self.names = names
         self.clocks = clocks
+        self.joined: list[Stay] = []  # every stay that has a parent, in the order in which they were found
         self.by_id: dict[str, list[Stay]] = defaultdict(list)
+        self.replied: list[Stay] = []  # whose attempts were answered with a queue ID
+        self.naming: list[Stay] = []  # whose lines name another ID on their host
         for stay in stays:
             self.by_id[stay.queue_id].append(stay)
+            kinds = {t.reply.kind for t in stay.tries if t.reply is not None}
+            if kinds and not kinds.isdisjoint(QUEUE_REPLIES):
+                self.replied.append(stay)
+            if stay.notices or "forwarded" in kinds or (stay.accepted is not None and stay.accepted.parent):
+                self.naming.append(stay)
 
     def run(self) -> None:
-        """Link everything, strongest evidence first."""
-        self.date()
+        """Link everything that `date` has dated, strongest evidence first."""
         self.stated()
         self.replies(sure=True)
         if self.settle_clocks():
@@ -70,7 +77,7 @@ class Linker:
 
     def stated(self) -> None:
         """Links that a program states: notifications, local forwards, requeues, Exim's R=."""
-        for stay in self.stays:
+        for stay in self.naming:
             for notice, entry in stay.notices:
                 if notice.child:
                     child = self.near(notice.child, stay, self.clocks.utc(stay.host, entry.zone, entry.time))
@@ -110,7 +117,7 @@ class Linker:
 
     def replies(self, *, sure: bool) -> None:
         """Links by the ID in the SMTP reply. `sure`: only those that need neither names nor clocks."""
-        for stay in self.stays:
+        for stay in self.replied:
             answers: dict[str, tuple[Stay, str, list[tuple[str, str]]] | None] = {}
             for attempt in stay.tries:
                 reply = attempt.reply
@@ -201,17 +208,17 @@ class Linker:
     def settle_clocks(self) -> bool:
         """Learn names, zones and skews from the links so far; whether any clock moved."""
         pairs: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for stay in self.stays:
-            taught = set()
-            for attempt in stay.tries:
-                child = attempt.target
-                if child is None or child.kind != LinkKind.RELAYED or id(child) in taught:
-                    continue
-                taught.add(id(child))
-                self.names.learn(attempt.attempt.relay, child.host)
-                if child.accepted is not None:
-                    self.names.learn(child.accepted.client, stay.host)
-                pairs[(stay.host, child.host)].append(handoff_difference(attempt, child))
+        for child in self.joined:
+            stay = child.parent
+            if stay is None or child.kind != LinkKind.RELAYED:
+                continue
+            attempt = next((t for t in stay.tries if t.target is child), None)
+            if attempt is None:
+                continue
+            self.names.learn(attempt.attempt.relay, child.host)
+            if child.accepted is not None:
+                self.names.learn(child.accepted.client, stay.host)
+            pairs[(stay.host, child.host)].append(handoff_difference(attempt, child))
         moved = False
         unproved = frozenset(host for pair in pairs for host in pair if self.clocks.unproved(host))
         for host, seconds in solve(pairs, unproved).items():
@@ -230,7 +237,7 @@ class Linker:
         """Hosts whose clocks were compared with another's at a hand-off."""
         return frozenset(
             host
-            for child in self.stays
+            for child in self.joined
             if child.parent is not None and child.kind == LinkKind.RELAYED
             for host in (child.host, child.parent.host)
         )
@@ -239,7 +246,7 @@ class Linker:
 
     def xforward(self) -> None:
         """Links that the next queue states itself (orig_queue_id) or the filter between them (amavis)."""
-        for stay in self.stays:
+        for stay in [s for s in self.stays if s.filtered or (s.accepted is not None and s.accepted.parent)]:
             for filtered, _entry in stay.filtered:
                 for queue_id in filtered.queued_as:
                     child = self.near(queue_id, stay, stay.last)
@@ -274,17 +281,16 @@ class Linker:
 
     def resubmitted(self) -> None:
         """A program or a mailbox's filter that submits the same message anew on its host (same Message-ID)."""
+        local = [s for s in self.stays if s.accepted is not None and s.accepted.local and s.message_id and not s.parent]
+        wanted = {s.message_id for s in local}
         sources: dict[tuple[str, str], list[Stay]] = defaultdict(list)
-        for stay in self.stays:
-            if stay.message_id and any(kept_here(t) for t in stay.tries):
-                sources[(stay.host, stay.message_id)].append(stay)
-        for child in self.stays:
-            accepted = child.accepted
-            if child.parent is not None or accepted is None or not accepted.local or not child.message_id:
-                continue
+        for stay in self.stays if local else ():
+            if stay.message_id in wanted and any(kept_here(t) for t in stay.tries):
+                sources[(stay.host, stay.message_id or "")].append(stay)
+        for child in local:
             found = [
                 s
-                for s in sources.get((child.host, child.message_id), ())
+                for s in sources.get((child.host, child.message_id or ""), ())
                 if s is not child and s.first <= child.first + SAME and not descends(s, child)
             ]
             if len(found) == 1:
@@ -326,7 +332,7 @@ class Linker:
 
     def siblings(self) -> None:
         """Recipients of one transaction went the same way, also one whose line the next queue lost."""
-        for stay in self.stays:
+        for stay in {id(child.parent): child.parent for child in self.joined if child.parent is not None}.values():
             ways: dict[tuple[object, ...], Stay] = {}
             for attempt in stay.tries:
                 if attempt.target is not None and lost_lines(attempt.target):
@@ -342,14 +348,17 @@ class Linker:
                 if stay.known_id and not self.names.is_local(attempt.attempt.relay, stay.host):
                     waiting[stay.known_id].append((stay, attempt))
         for child in self.stays:
-            if child.parent is not None or not child.known_id or child.known_id not in waiting:
+            known = child.known_id
+            if child.parent is not None or not known or known not in waiting:
+                continue
+            if all(stay is child for stay, _attempt in waiting[known]):
                 continue
             accepted = child.accepted
             if accepted is None or accepted.local:
                 continue
             took = child.incoming()
             parents: dict[int, Stay] = {}
-            for stay, attempt in waiting[child.known_id]:
+            for stay, attempt in waiting[known]:
                 if stay is child or attempt.target is not None or descends(stay, child):
                     continue
                 if attempt.attempt.recipient.lower() not in took or child.first < stay.first - CLOSE:
@@ -375,6 +384,7 @@ class Linker:
             return False
         child.parent, child.kind, child.certainty, child.evidence = parent, kind, certainty, evidence
         parent.children = [*parent.children, child]
+        self.joined.append(child)
         return True
 
 
@@ -392,6 +402,8 @@ class Matcher:
         self.lags: dict[tuple[str, str], float] = {}
         self.copies: Counter[tuple[str, str]] = Counter()
         self.timed: frozenset[str] = frozenset()
+        self.openers: list[Stay] = []  # with attempts that led nowhere, or lost lines
+        self.orphans: list[Stay] = []
         self.alone = True  # only messages whose Message-ID no other shares, for now
 
     def match(self) -> None:
@@ -400,7 +412,11 @@ class Matcher:
         Messages whose Message-ID no other shares come first: they teach the clocks, and how each way between two hosts
         usually takes and adds.
         """
-        infer(self.linker.stays)
+        infer(self.linker.joined)
+        self.openers = [s for s in self.linker.stays if (open_tries(s) or lost_lines(s)) and s.whole]
+        self.orphans = [s for s in self.linker.stays if self.is_orphan(s)] if self.openers else []
+        if not self.orphans:
+            return
         for stay in self.linker.stays:
             if stay.known_id:
                 self.copies[(stay.host, stay.known_id)] += 1
@@ -414,7 +430,7 @@ class Matcher:
         pending, found = self.pool()
         for _ in (False, True):
             pending = self.rounds(pending, found)
-            infer(self.linker.stays)
+            infer(self.linker.joined)
             self.learn_ways()
         for child in pending:
             rivals = [parent for _rank, parent, _tries in self.best(child, found[id(child)])]
@@ -423,8 +439,15 @@ class Matcher:
     def pool(self) -> tuple[list[Stay], dict[int, list[tuple[Stay, Try | None]]]]:
         """The orphans that have candidates, and the candidates."""
         index = self.open_index()
-        found = {id(s): self.candidates(s, index) for s in self.linker.stays if self.is_orphan(s)}
-        return [s for s in self.linker.stays if found.get(id(s))], found
+        open_ids = {key[1] for key in index if len(key) == 2}
+        bare = any(len(key) > 2 for key in index)
+        found = {}
+        for stay in self.orphans:
+            if stay.parent is None and (bare or not stay.known_id or stay.known_id in open_ids):
+                candidates = self.candidates(stay, index)
+                if candidates:
+                    found[id(stay)] = candidates
+        return [s for s in self.orphans if id(s) in found], found
 
     def rounds(self, pending: list[Stay], found: dict[int, list[tuple[Stay, Try | None]]]) -> list[Stay]:
         """Settle round by round; what is left has no, or no single, best choice."""
@@ -452,33 +475,49 @@ class Matcher:
         accepted = stay.accepted
         return accepted is None or not accepted.local
 
-    def open_index(self) -> dict[str, list[tuple[Stay, Try | None]]]:
-        """Attempts that led nowhere yet, by the address they handed on, and by Message-ID for children whose own
-        attempts are lost; stays with lost lines by Message-ID.
+    def open_index(self) -> dict[tuple[object, ...], list[tuple[Stay, Try | None]]]:
+        """Attempts that led nowhere yet and stays with lost lines, under all that a child can find them by.
 
-        A reply that names a queue ID says where the message is, though that ID's lines may not be at hand.
+        By recipient and Message-ID; where one side has no Message-ID, by recipient and minute; by Message-ID alone for
+        children whose own attempts are lost (`unheard`), and for stays whose own are (`lost`). A reply that names a
+        queue ID says where the message is, though that ID's lines may not be at hand.
         """
-        index: dict[str, list[tuple[Stay, Try | None]]] = defaultdict(list)
-        for stay in self.linker.stays:
-            if not stay.whole:
-                continue
+        index: dict[tuple[object, ...], list[tuple[Stay, Try | None]]] = defaultdict(list)
+        for stay in self.openers:
+            known = stay.known_id
             for attempt in open_tries(stay):
-                if attempt.reply is None or attempt.reply.kind not in QUEUE_REPLIES:
-                    index[attempt.attempt.recipient.lower()].append((stay, attempt))
-                    if stay.known_id:
-                        index["unheard:" + stay.known_id].append((stay, attempt))
-            if stay.known_id and lost_lines(stay):
-                index["lost:" + stay.known_id].append((stay, None))
+                if attempt.reply is not None and attempt.reply.kind in QUEUE_REPLIES:
+                    continue
+                recipient, minute = attempt.attempt.recipient.lower(), int(attempt.time // MOMENT)
+                index[(recipient, minute)].append((stay, attempt))
+                if known:
+                    index[(recipient, known)].append((stay, attempt))
+                    index[("unheard", known)].append((stay, attempt))
+                else:
+                    index[(recipient, minute, "bare")].append((stay, attempt))
+            if known and lost_lines(stay):
+                index[("lost", known)].append((stay, None))
         return index
 
-    def candidates(self, child: Stay, index: dict[str, list[tuple[Stay, Try | None]]]) -> list[tuple[Stay, Try | None]]:
+    def candidates(
+        self, child: Stay, index: dict[tuple[object, ...], list[tuple[Stay, Try | None]]]
+    ) -> list[tuple[Stay, Try | None]]:
         """All open attempts (or stays with lost lines) that do not contradict a child."""
+        known, minute, took = child.known_id, int(child.first // MOMENT), child.incoming()
+        minutes = (minute - 1, minute, minute + 1)
+        keys: list[tuple[object, ...]]
+        if known:
+            keys = [(recipient, known) for recipient in took]
+            keys += [(recipient, at, "bare") for recipient in took for at in minutes]
+            keys += [("lost", known)] if took else [("lost", known), ("unheard", known)]
+        else:
+            keys = [(recipient, at) for recipient in took for at in minutes]
+        hits = [key for key in keys if key in index]
+        if not hits:
+            return []
         found: dict[tuple[int, int], tuple[Stay, Try | None]] = {}
-        keys = sorted(child.incoming())
-        if child.known_id:
-            keys += ["lost:" + child.known_id] if keys else ["lost:" + child.known_id, "unheard:" + child.known_id]
-        for key in keys:
-            for stay, attempt in index.get(key, ()):
+        for key in sorted(hits, key=str):
+            for stay, attempt in index[key]:
                 if stay is not child and self.fits(stay, attempt, child):
                     found[(id(stay), id(attempt))] = (stay, attempt)
         return list(found.values())
@@ -578,7 +617,7 @@ class Matcher:
     def learn_ways(self) -> None:
         """What each way between two hosts usually adds to a message (its Received header), and how long it takes."""
         grown: dict[tuple[str, str], list[int]] = defaultdict(list)
-        for child in self.linker.stays:
+        for child in self.linker.joined:
             parent = child.parent
             if parent is None or child.kind not in (LinkKind.RELAYED, LinkKind.REINJECTED):
                 continue
@@ -638,11 +677,10 @@ def plain_id(message_id: str) -> str:
     return re.sub(r"\s+", "", message_id).strip("<>").lower()
 
 
-def infer(stays: Iterable[Stay]) -> None:
+def infer(joined: Iterable[Stay]) -> None:
     """Give stays whose message-id line is lost the Message-ID of the hops that they are linked with."""
-    for stay in stays:
-        if not stay.known_id:
-            continue
+    ends = [stay for child in joined for stay in (child, child.parent) if stay is not None and stay.known_id]
+    for stay in ends:
         waiting = [stay]
         while waiting:
             at = waiting.pop()
@@ -713,12 +751,18 @@ def expected(stay: Stay) -> set[str]:
     return given
 
 
+_DONE = frozenset({"sent", "bounced", "expired", "discarded"})
+
+
 def missing(stay: Stay) -> int:
     """How many recipients of a stay have no final delivery line."""
-    done = sum(1 for t in stay.tries if t.attempt.status in ("sent", "bounced", "expired", "discarded"))
-    if stay.nrcpt is not None:
-        return max(0, stay.nrcpt - done)
-    return 1 if stay.removed is not None and not stay.tries else 0
+    if stay.nrcpt is None:
+        return 1 if stay.removed is not None and not stay.tries else 0
+    done = 0
+    for attempt in stay.tries:
+        if attempt.attempt.status in _DONE:
+            done += 1
+    return stay.nrcpt - done if done < stay.nrcpt else 0
 
 
 def lost_lines(stay: Stay) -> bool:

@@ -48,6 +48,12 @@ class Turned:
         self.retried: dict[tuple[int, str], list[Refusal]] = defaultdict(list)  # (id(stay), recipient) → greylisted
         self.far_ends: list[Refusal] = []
 
+    def concern(self, stay: Stay) -> bool:
+        """Whether anything was refused of a stay's mail."""
+        if id(stay) in self.of:
+            return True
+        return bool(self.retried) and any((id(stay), to) in self.retried for to in stay.incoming())
+
 
 REFUSALS = ("reject", "defer")
 
@@ -58,9 +64,10 @@ def join_sessions(loose: Loose, stays: list[Stay], clocks: Clocks) -> None:
     Postfix logs what it decides at the first RCPT (hold, filter, redirect …) under NOQUEUE, and a before-queue
     filter's outer process names the inner queue ID in its reply.
     """
-    entries = _entries(stays)
+    entries: dict[tuple[str, str], list[Stay]] = {}
     for check, entry in loose.checks:
         if check.action not in REFUSALS:
+            entries = entries or _entries(stays)
             refusal = Refusal(entry.host, clocks.utc(entry.host, entry.zone, entry.time), check, entry)
             owner = _transaction(refusal, stays_by_session(entries, refusal))
             if owner is not None:

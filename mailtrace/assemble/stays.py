@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from mailtrace.clocks import Clocks
@@ -61,7 +62,7 @@ class Stay:
     """One stay of a message in one queue, as the entries tell it. Times are UTC once `date` was called."""
 
     __slots__ = (
-        "accepted", "actions", "certainty", "checks", "children", "entries", "evidence", "filtered", "first", "head",
+        "_id", "accepted", "actions", "certainty", "checks", "children", "entries", "evidence", "filtered", "first", "head",
         "host", "inferred", "instance", "kind", "last", "message_id", "notices", "nrcpt", "number", "parent",
         "queue_id", "queued", "removed", "removed_how", "rivals", "sender", "size", "subject", "tail", "through",
         "told", "tries",
@@ -72,6 +73,7 @@ class Stay:
         self.instance = instance
         self.queue_id = queue_id
         self.number = 1
+        self._id = ""
         self.head = self.tail = head
         self.entries: list[LogEntry] = []  # only where they are to be kept
         self.accepted: Accepted | None = None
@@ -104,8 +106,10 @@ class Stay:
     @property
     def id(self) -> str:
         """The hop's id in the report."""
-        again = f"#{self.number}" if self.number > 1 else ""
-        return f"{self.host}:{self.instance}:{self.queue_id}{again}"
+        if not self._id:
+            again = f"#{self.number}" if self.number > 1 else ""
+            self._id = f"{self.host}:{self.instance}:{self.queue_id}{again}"
+        return self._id
 
     @property
     def whole(self) -> bool:
@@ -122,6 +126,9 @@ class Stay:
     def date(self, clocks: Clocks) -> None:
         """Give first, last and every attempt its UTC time."""
         utc, host = clocks.utc, self.host
+        if self.head.zone is Zone.UTC and host not in clocks.skew:
+            self.first, self.last = self.head.time, self.tail.time
+            return  # as the attempts have it already, unless another kind of stamp is among them
         self.first = utc(host, self.head.zone, self.head.time)
         self.last = utc(host, self.tail.zone, self.tail.time)
         for attempt in self.tries:
@@ -210,34 +217,38 @@ def _instances(group: list[LogEntry]) -> list[tuple[str, list[LogEntry]]]:
     return list(parts.items())
 
 
-def _order(entry: LogEntry) -> tuple[float, int]:
-    return entry.time, entry.seq
+_order = itemgetter(LogEntry._fields.index("time"), LogEntry._fields.index("seq"))
 
 
 def _lifecycles(host: str, instance: str, queue_id: str, entries: list[LogEntry], *, keep: bool) -> list[Stay]:
     entries.sort(key=_order)
     stay = Stay(host, instance, queue_id, entries[0])
     stays = [stay]
-    before = None
-    same: list[tuple[int, Event]] = []
+    at = -1
     for entry in entries:
         event = entry.event
-        if before is not None:
-            if entry.time != before.time:
-                same.clear()
-            elif (entry.pid, event) in same:
-                continue  # the same line twice: from two files, or sent again by a relay
+        at += 1
+        if at:
+            if entry.time == entries[at - 1].time and _repeats(entries, at):
+                continue
             if _begins(stay, entry, type(event)):
                 stay = Stay(host, instance, queue_id, entry)
                 stay.number = len(stays) + 1
                 stays.append(stay)
-        same.append((entry.pid, event))
-        before = entry
         stay.tail = entry
         if keep:
             stay.entries.append(entry)
         _FOLD[type(event)](stay, event, entry)
     return stays
+
+
+def _repeats(entries: list[LogEntry], at: int) -> bool:
+    """Whether an entry is the same line once more: from two files, or sent again by a relay."""
+    entry = entries[at]
+    for before in reversed(entries[:at]) if at < 64 else entries[at - 64 : at]:
+        if before.time == entry.time and before.pid == entry.pid and before.event == entry.event:
+            return True
+    return False
 
 
 def _begins(stay: Stay, entry: LogEntry, kind: type[Event]) -> bool:

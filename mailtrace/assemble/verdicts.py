@@ -55,10 +55,11 @@ def follow(
     certainty = way.certainty
     if stay.parent is not None and way.path and _WORSE[Certainty(stay.certainty)] > _WORSE[certainty]:
         certainty = Certainty(stay.certainty)
-    again = next((child for child in stay.children if child.kind == LinkKind.REQUEUED), None)
-    if again is not None and not stay.tries:
-        follow(again, came, _Way("", path, certainty, way.attempts), root, context, out)
-        return
+    if stay.children and not stay.tries:
+        again = next((child for child in stay.children if child.kind == LinkKind.REQUEUED), None)
+        if again is not None:
+            follow(again, came, _Way("", path, certainty, way.attempts), root, context, out)
+            return
     onward: dict[int, tuple[Stay, list[tuple[str, str]], int]] = {}
     groups = copies(stay)
     origins = assign(groups, came)
@@ -81,6 +82,11 @@ def follow(
         handed += [pair for pair in silent_ones if pair[0].lower() in took]
         silent_ones = [pair for pair in silent_ones if pair[0].lower() not in took]
         follow(target, handed, _Way("", path, certainty, way.attempts + attempts - 1), root, context, out)
+    if not stay.children:
+        for address, first in silent_ones:
+            outcome, reason = silent(stay, context)
+            out.append(Recipient(address, first, outcome, path, None, reason, way.attempts, certainty))
+        return
     for child in stay.children:
         if child.kind == LinkKind.FORWARDED and all(t.target is not child for t in stay.tries):
             sent_on = [(address, first_of(origins, child.through)) for address in sorted(child.incoming())]
@@ -101,7 +107,7 @@ def copies(stay: Stay) -> dict[tuple[str, str], list[Try]]:
             continue
         key = (attempt.attempt.recipient, attempt.attempt.original)
         groups.setdefault(key, []).append(attempt)
-    for tries in groups.values():
+    for tries in groups.values() if len(groups) < len(stay.tries) else ():
         # a copy that was sent and has a continuation outranks a later repetition of the same line
         tries.sort(key=lambda t: (t.time, _FINAL.get(t.attempt.status, 0)))
     return groups
@@ -141,6 +147,9 @@ def unheard(
     stay: Stay, groups: dict[tuple[str, str], list[Try]], came: list[tuple[str, str]] | None
 ) -> list[tuple[str, str]]:
     """Recipients that reached a stay and of which no attempt is logged."""
+    if came is None and groups and not stay.checks and not stay.told:
+        if stay.accepted is None or not stay.accepted.recipients:
+            return []
     heard = set()
     for (recipient, original), tries in groups.items():
         heard.update({recipient.lower(), original.lower(), *(p.lower() for p in tries[-1].attempt.parents)})
