@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 import sys
@@ -189,9 +190,14 @@ class _Run:
             outside=frozenset(name for name in inventory.names if not inventory.own(name)),
             warnings=list(self.job.warnings),
         )
+        # A log's entries are millions of tuples in no cycle: looking for garbage among them takes half the time.
+        collecting = gc.isenabled()
+        gc.disable()
         try:
             self._walk(report)
         finally:
+            if collecting:
+                gc.enable()
             for source in self.sources:
                 _close(source)
         report.partial = bool(self.stop.signal)

@@ -116,7 +116,7 @@ class _Walk:
         self.find = find
         self.options = options
         self.scene = scene
-        self.entries: dict[tuple[str, int, str, str, float], LogEntry] = {}
+        self.entries: dict[tuple[str, int, float, str], LogEntry] = {}
         self.asked: dict[tuple[str, str], tuple[float, float]] = {}
         self.distances = (FAR, options.max_age)
         self.tests = criteria(find)
@@ -127,21 +127,22 @@ class _Walk:
     def run(self) -> Walked:
         """All waves, then the answer."""
         query = first_query(self.find)
-        whole = not (query.all_of or query.any_of or query.hosts) and query.start is None and query.end is None
+        if query == LogQuery():
+            found = self._assemble(self.scene.ask(query), keep_entries=self.scene.keep_entries)
+            return Walked(found.mails, found.clocks, self.warnings)
         for entry in self.scene.ask(query):
             self._keep(entry)
             self.start_hits.add((entry.host, entry.queue_id, entry.time))
-        found = self._assemble()
+        found = self._assemble(self.entries.values())
         while True:
-            wanted = self._matching(found, final=False)
-            related = [] if whole else self._related(wanted, found.mails)
+            related = self._related(self._matching(found, final=False), found.mails)
             asks = self._asks(related, found) or self._strangers(related, found)
             if not asks:
                 break
             for later in self._queries(asks):
                 for entry in self.scene.ask(later):
                     self._keep(entry)
-            found = self._assemble()
+            found = self._assemble(self.entries.values())
         mails = self._matching(found, final=True)
         self._limits(mails)
         if not self.scene.keep_entries:
@@ -151,18 +152,18 @@ class _Walk:
         return Walked(mails, found.clocks, self.warnings)
 
     def _keep(self, entry: LogEntry) -> None:
-        key = (entry.host, entry.seq, entry.queue_id, entry.raw or str(entry.event), entry.time)
-        self.entries[key] = entry
+        """Remember a line once, however many waves bring it."""
+        self.entries[(entry.host, entry.seq, entry.time, entry.queue_id)] = entry
 
-    def _assemble(self) -> Assembly:
+    def _assemble(self, entries: Iterable[LogEntry], *, keep_entries: bool = True) -> Assembly:
         return assemble(
-            self.entries.values(),
+            entries,
             self.scene.fleet,
-            span=self.scene.covered() or None,
+            covered=self.scene.covered,
             machine=self.scene.machine,
             near=self.find.end if self.find.end is not None else self.scene.now,
-            samples=self.scene.samples(),
-            keep_entries=True,
+            samples=self.scene.samples,
+            keep_entries=keep_entries,
         )
 
     # --------------------------------------------------------------------------- which mails are meant

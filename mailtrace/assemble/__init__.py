@@ -68,23 +68,23 @@ def assemble(
     entries: Iterable[LogEntry],
     fleet: Fleet | None = None,
     *,
-    span: Span | None = None,
+    covered: Callable[[], Span] = dict,
     machine: str = "",
     near: float,
-    samples: Iterable[LogEntry] = (),
+    samples: Callable[[], Iterable[LogEntry]] = tuple,
     keep_entries: bool = False,
 ) -> Assembly:
     """Build the mails that the entries tell of.
 
-    `span` is what each host's log covers (UTC seconds; by default what the entries cover), `machine` the zone of
+    `covered` tells what each host's log covers (UTC seconds; by default what the entries cover), `machine` the zone of
     stamps that nothing explains ("" is this machine's), `near` the moment (UTC) that a year which nothing proves must
-    not lie after; `samples` are further entries of the same logs that only tell of their clocks. The result depends on
-    the set of entries, not on their order.
+    not lie after; `samples` gives further entries of the same logs that only tell of their clocks. Both are asked
+    when all entries have come. The result depends on the set of entries, not on their order.
     """
     clocks = Clocks(fleet.zone if fleet else _nowhere, machine=machine, near=near)
-    for entry in samples:
-        clocks.observe(entry)
     stays, loose = collect(entries, clocks, keep=keep_entries)
+    for entry in samples():
+        clocks.observe(entry)
     clocks.settle_years((stay.host, stay.tail.zone, stay.tail.time) for stay in stays)
     stays.sort(key=lambda s: (s.host, s.instance, s.queue_id, s.number))
     names = Names(fleet, loose.hosts | {stay.host for stay in stays})
@@ -93,7 +93,7 @@ def assemble(
     join_sessions(loose, stays, clocks)
     linker.run()
     turned = sort_out(loose, stays, names, clocks)
-    context = Context(names, _own(fleet), span if span is not None else _span(stays))
+    context = Context(names, _own(fleet), covered() or _span(stays))
     mails = [_mail(root, turned, context) for root in stays if _is_root(root)]
     doors = {}
     for door in turned.doors:
