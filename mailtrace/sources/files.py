@@ -9,29 +9,28 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
-from mailtrace.clocks import Clocks, token
-from mailtrace.model import Coverage, Fleet, HostLogs, LogEntry, LogQuery, Parser, Stamp, Zone
+from mailtrace.model import Coverage, Fleet, HostLogs, LogEntry, LogQuery, Parser, Stamp
 from mailtrace.sources import journal
 from mailtrace.sources.catalog import JOURNAL, SOURCE, STDIN, Catalog, Log, Name
+from mailtrace.sources.dating import Dating
 from mailtrace.sources.division import Division
+from mailtrace.sources.extent import add, behind, counted, late, reaches, wider, windowed, within
 from mailtrace.sources.logfile import BLOCK, BUFFER, Block, LogFile
 from mailtrace.sources.presence import Span, spans
 from mailtrace.sources.search import Data, Literals
-from mailtrace.sources.window import LATE, SLACK, LogClock, Places, first_stamp, last_stamp, samples
+from mailtrace.sources.window import Places, first_stamp, last_stamp, samples
 
 _SAMPLE_PLACES, _SAMPLE_SIZE = 16, 4096
 _HEAD = 1 << 14
-_HALF_YEAR = 182 * 86400.0
 _SEGMENT = 16  # blocks that one thread searches at a time
 _WORTH_THREADS = 4 * _SEGMENT  # fewer blocks than that are searched before threads have started
 _THREADS = min(os.cpu_count() or 1, 4)
-_POSITION_BITS = 38  # of `seq`; above them stands the minute at which the file begins
 _REALTIME = re.compile(rb'"__REALTIME_TIMESTAMP"\s*:\s*"(\d{1,18})"')
 
 Progress = Callable[[int, int], None]
@@ -60,9 +59,8 @@ class FilesSource:
         self.progress = progress
         self._settings = {log.host: log for log in reversed(logs)}
         self._make_parser = make_parser
-        self._fleet = fleet
         self._now = now
-        self._machine_zone = machine_zone
+        self._dating = Dating(self._zone_of(fleet), now, machine_zone)
         self._catalog = Catalog(logs, self._new_log, lambda hosts, nobody: Division(hosts, fleet, nobody), base)
 
     # -------------------------------------------------------------------------------------- the protocol
@@ -77,7 +75,7 @@ class FilesSource:
                 yield from self._journal(name, query, in_json)
         for part in parts:
             entries = self._entries(part, in_json if part.log.in_json else plain, tally)
-            yield from _within(part.log, query, entries)
+            yield from within(part.log, query, entries)
 
     def coverage(self) -> list[Coverage]:
         """What was read, one item per host and configured log, and one for each problem."""
@@ -87,7 +85,7 @@ class FilesSource:
             spans_of = self._spans(log)
             for host, span in spans_of.items():
                 item = items.setdefault((host, log.pattern), Coverage(host, SOURCE))
-                _add(item, host, log, span)
+                add(item, host, log, span)
                 if len(spans_of) == 1 and log.lines is not None:
                     item.lines = (item.lines or 0) + log.lines
         for log in read:
@@ -109,11 +107,11 @@ class FilesSource:
         for name in self._catalog.asked(query):
             hosts = ", ".join(host or "every host in it" for host in name.hosts)
             if name.pattern == JOURNAL:
-                out.append(f"{hosts}: {journal.shown(*_wider(query))}")
+                out.append(f"{hosts}: {journal.shown(*wider(query))}")
             elif name.pattern == STDIN:
                 out.append(f"{hosts}: read standard input")
             else:
-                how = ", and its rotated siblings where the window reaches them" if _windowed(query) else ""
+                how = ", and its rotated siblings where the window reaches them" if windowed(query) else ""
                 out.append(f"{hosts}: read {self._catalog.shown(name)}{how}")
         return out
 
@@ -137,6 +135,11 @@ class FilesSource:
 
     # ------------------------------------------------------------------------------- what a log holds
 
+    def _zone_of(self, fleet: Fleet) -> Callable[[str], str]:
+        """The configured zone of a host."""
+        settings = self._settings
+        return lambda host: (settings[host].time_zone if host in settings else "") or fleet.zone(host)
+
     def _new_log(self, path: Path, name: Name) -> Log:
         return Log(path, name.pattern, list(name.hosts), self._make_parser(self._settings[name.hosts[0]]))
 
@@ -152,9 +155,9 @@ class FilesSource:
         for log, _ in known:
             log.read = log.read or not log.head  # an empty log has been read
         known = self._without_repeats([item for item in known if item[0].head])
-        if not _windowed(query):
+        if not windowed(query):
             return known
-        return [item for at, item in enumerate(known) if _reaches(item[0], known[at + 1 :], query)]
+        return [item for at, item in enumerate(known) if reaches(item[0], known[at + 1 :], query)]
 
     def _look(self, log: Log, file: LogFile, query: LogQuery) -> None:
         """Learn what is not known of a log yet, or has changed: its stamps and what they mean."""
@@ -168,46 +171,9 @@ class FilesSource:
             log.clock = None
             log.spans.clear()
             log.places = Places(log.parser)
-        near = self._near(log, query)
+        near = self._dating.near(log, query)
         if log.clock is None or (log.near != near and not log.clock.proved()):
-            self._learn_clock(log, file, near)
-
-    def _near(self, log: Log, query: LogQuery) -> float:
-        """The moment after which a stamp without a year does not lie, where nothing proves the year."""
-        if query.end is not None:
-            return min(self._now, query.end + _HALF_YEAR)
-        if query.start is not None:
-            return min(self._now, query.start + _HALF_YEAR)
-        return min(self._now, log.modified or self._now)
-
-    def _learn_clock(self, log: Log, file: LogFile, near: float) -> None:
-        """Sample the log to know what its stamps mean and, of a loghost's, whose lines it holds."""
-        log.clock, log.near = self._clock(log, near), near
-        if log.division is not None or log.first is None or log.first.zone is not Zone.UTC:
-            before = log.parser.unparsed
-            places = samples(file, _SAMPLE_PLACES, _SAMPLE_SIZE) if file.plain else iter([(0, file.head())])
-            sample = [entry for offset, lines in places for entry in log.parser.parse(lines, offset, log.whose)]
-            log.parser.unparsed = before  # these lines were not asked for
-            log.sample = [entry for entry in sample if entry.zone is not Zone.UTC and token(entry) is not None]
-            log.clock.learn(sample)
-            latest = log.clock.latest_proved(sample)
-            if latest is not None and not log.clock.proved():
-                # Hosts of one file write in the same year: those that prove it speak for those that don't.
-                log.clock = self._clock(log, latest)
-                log.clock.learn(sample)
-        if log.first is not None:
-            minute = int(log.clock.utc(log.first, "" if log.division else log.host)[0] // 60)
-            log.base = max(minute, 0) << _POSITION_BITS
-
-    def _clock(self, log: Log, near: float) -> LogClock:
-        """A clock that has learnt nothing yet."""
-        clocks = Clocks(self._zone, machine=self._machine_zone, near=near)
-        return LogClock(clocks, log.host, lambda host: bool(self._zone(host)))
-
-    def _zone(self, host: str) -> str:
-        """The configured zone of a host."""
-        settings = self._settings.get(host)
-        return (settings.time_zone if settings else "") or self._fleet.zone(host)
+            self._dating.learn(log, near, lambda: _sample(file))
 
     def _without_repeats(self, known: list[tuple[Log, Path]]) -> list[tuple[Log, Path]]:
         """Leave out a log whose text is that of another of the same hosts, or its beginning."""
@@ -239,7 +205,7 @@ class FilesSource:
 
     def _text(self, log: Log, path: Path, query: LogQuery) -> AbstractContextManager[LogFile | None]:
         """The open log, or what is kept of its text where that is enough for the query."""
-        if log.kept is not None and (log.kept.complete or _behind(log, log.last, query)):
+        if log.kept is not None and (log.kept.complete or behind(log, log.last, query)):
             return self._catalog.open_kept(log)
         return self._catalog.open(path, log.hosts)
 
@@ -249,8 +215,8 @@ class FilesSource:
         with self._text(log, path, query) as file:
             if file is not None and file.plain:
                 high = file.size
-                if _windowed(query) and log.clock is not None:
-                    low, high = log.places.bounds(file, log.clock, *_wider(query, _late(log)))
+                if windowed(query) and log.clock is not None:
+                    low, high = log.places.bounds(file, log.clock, *wider(query, late(log)))
         tally.total += high - low
         return _Part(log, path, low, high, query)
 
@@ -282,12 +248,12 @@ class FilesSource:
             for position, cell in block.cells():
                 lines += cell.count(b"\n") + (not cell.endswith(b"\n"))
                 entries = log.parser.parse(cell, log.base + position, log.whose)
-                yield from entries if log.division is None else _counted(entries, counts)
+                yield from entries if log.division is None else counted(entries, counts)
         if log.division is None:
             counts = {log.host: lines}
         log.counted = {host: max(count, log.counted.get(host, 0)) for host, count in {**log.counted, **counts}.items()}
         log.unparsed = max(log.unparsed, log.parser.unparsed - before)
-        if not _windowed(part.query):
+        if not windowed(part.query):
             log.lines = lines
 
     def _lines(self, part: _Part, file: LogFile, literals: Literals, tally: _Tally) -> Iterator[Found]:
@@ -314,7 +280,7 @@ class FilesSource:
     def _unpacked(self, part: _Part, file: LogFile, tally: _Tally) -> Iterator[Block]:
         """The blocks of a compressed log, which are kept for the next query."""
         log, query = part.log, part.query
-        start, _ = _wider(query, _late(log))
+        start, _ = wider(query, late(log))
         spool = self._catalog.spool
         keeping = None if spool.busy else spool.begin()
         complete = finished = False
@@ -329,7 +295,7 @@ class FilesSource:
                     log.last = last
                 if last is None or start is None or not log.clock or log.clock.utc(last)[1] >= start:
                     yield block
-                if _behind(log, last, query):
+                if behind(log, last, query):
                     break
             else:
                 complete = log.ended = True
@@ -345,8 +311,8 @@ class FilesSource:
         log = self._catalog.journal(name)
         log.read, log.plain = True, False
         if log.clock is None:
-            log.clock = self._clock(log, self._now)
-        for block in journal.blocks(*_wider(query), self._catalog.notes(name.hosts, JOURNAL)):
+            log.clock = self._dating.clock(log, self._now)
+        for block in journal.blocks(*wider(query), self._catalog.notes(name.hosts, JOURNAL)):
             if log.first is None:
                 log.first = first_stamp(block.text[:_HEAD], log.parser)
             log.last = last_stamp(block.text[-_HEAD:], log.parser) or log.last
@@ -413,84 +379,15 @@ class _Tally:
             self._progress(min(self._done, self.total), self.total)
 
 
-def _windowed(query: LogQuery) -> bool:
-    return query.start is not None or query.end is not None
-
-
-def _wider(query: LogQuery, late: float = 0.0) -> tuple[float | None, float | None]:
-    """The window with room for clocks that are not quite right, and for lines that come late."""
-    start = None if query.start is None else query.start - SLACK - late
-    return start, None if query.end is None else query.end + SLACK + late
-
-
-def _late(log: Log) -> float:
-    """How late a line of this log may stand."""
-    return 0.0 if log.division is None else LATE
-
-
-def _behind(log: Log, stamp: Stamp | None, query: LogQuery) -> bool:
-    """Whether everything from this stamp on is behind the window."""
-    _, end = _wider(query, _late(log))
-    return stamp is not None and end is not None and log.clock is not None and log.clock.utc(stamp)[0] > end
-
-
-def _reaches(log: Log, later: list[tuple[Log, Path]], query: LogQuery) -> bool:
-    """Whether a log may hold lines of the window. A compressed one ends where the next one begins."""
-    if _behind(log, log.first, query):
-        return False
-    start, _ = _wider(query, _late(log))
-    last = log.last
-    if not log.ended:
-        same = (other.first for other, _ in later if other.hosts == log.hosts and other.pattern == log.pattern)
-        last = next((first for first in same if first is not None), None)
-    return start is None or last is None or log.clock is None or log.clock.utc(last)[1] >= start
-
-
-def _within(log: Log, query: LogQuery, entries: Iterable[LogEntry]) -> Iterator[LogEntry]:
-    """Entries of the hosts asked for whose stamps can mean a moment of the window."""
-    start, end = _wider(query)
-    asked = frozenset(query.hosts)
-    clock = log.clock
-    for entry in entries:
-        if asked and entry.host not in asked:
-            continue
-        if clock is not None and (start is not None or end is not None):
-            low, high = clock.utc(Stamp(entry.time, entry.zone), entry.host)
-            if (start is not None and high < start) or (end is not None and low > end):
-                continue
-        yield entry
-
-
-def _counted(entries: Iterable[LogEntry], counts: dict[str, int]) -> Iterator[LogEntry]:
-    """The same entries, counted by host."""
-    for entry in entries:
-        counts[entry.host] = counts.get(entry.host, 0) + 1
-        yield entry
-
-
-def _add(item: Coverage, host: str, log: Log, span: tuple[Stamp | None, Stamp | None]) -> None:
-    """Add one file to what is told of a host's log."""
-    if log.division is not None and log.head and span[0] is None:
-        item.problem = f"{log.path}: holds no mail line of {host}"
-    item.names = (*item.names, str(log.path))
-    item.unparsed += log.unparsed if host == log.host else 0
-    item.matched += max(len(log.found.get(host, ())), log.counted.get(host, 0))
-    if log.clock is None:
-        return
-    for stamp in span:
-        if stamp is None:
-            continue
-        moment = sum(log.clock.utc(stamp, host)) / 2
-        if item.first is None or moment < item.first:
-            item.first, item.first_stamp = moment, stamp
-        if item.last is None or moment >= item.last:
-            item.last, item.last_stamp = moment, stamp
-
-
 def _alike(one: bytes, other: bytes) -> bool:
     """Whether two beginnings of a text are one text's, as far as both go."""
     length = min(len(one), len(other))
     return one[:length] == other[:length]
+
+
+def _sample(file: LogFile) -> Iterator[tuple[int, bytes]]:
+    """Lines of several places of a log, or the beginning of a compressed one."""
+    return samples(file, _SAMPLE_PLACES, _SAMPLE_SIZE) if file.plain else iter([(0, file.head())])
 
 
 def _line_bounds(data: Data, start: int, end: int) -> list[tuple[int, int]]:
