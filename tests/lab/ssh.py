@@ -48,6 +48,8 @@ def files(folder: Path) -> dict[str, str]:
 def start(cells: Cells, host: Host) -> None:
     """Make a host's key and start its sshd."""
     cells.run(host.name, "sh", "-c", "chmod 640 /etc/shadow; chmod 440 /etc/sudoers.d/operator; install -d /run/sshd")
+    # A machine that has an sshd has keys of its own, which the hosts must not share.
+    cells.run(host.name, "sh", "-c", "rm -f /etc/ssh/ssh_host_*")
     for user, (_, home) in USERS.items():
         cells.run(host.name, "install", "-d", "-o", user, home)
     cells.run(host.name, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/etc/ssh/ssh_host_ed25519_key")
