@@ -22,6 +22,7 @@ from mailtrace.parsers.postfix import DAEMONS, Discard, Postfix
 _new = cast("Callable[[type[LogEntry], tuple[object, ...]], LogEntry]", tuple.__new__)
 
 _MEMO = 8192
+_PIDS = 1 << 16
 _SECONDS = frozenset(f"{second:02}" for second in range(60))
 _NULS = re.compile(
     r"(?<!\0)\0+(?=(?:[0-9]{4} )?[A-Z][a-z]{2} {1,2}[0-9]{1,2} [0-9]{2}:|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:)"
@@ -276,7 +277,7 @@ class LineParser:
         """A process ID. Raises ValueError for what is none."""
         if not (number.isascii() and number.isdigit()) or len(number) > 10:
             raise ValueError
-        if len(self._pids) > _MEMO:
+        if len(self._pids) > _PIDS:
             self._pids.clear()
         pid = self._pids[number] = int(number)
         return pid
