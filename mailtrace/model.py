@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, Protocol, Union
+from typing import NamedTuple, Protocol
 
 # ---------------------------------------------------------------------------------------------- asking
 
@@ -124,7 +124,7 @@ class Attempt(NamedTuple):
     `status`: sent, deferred, bounced, expired, rejected, discarded, held, undeliverable (address probes:
     deliverable/undeliverable).
     `transport` is the Postfix daemon or service (smtp, lmtp, local, virtual, pipe, relay/smtp …) or Exim's T=.
-    `relay` is empty for `relay=none`; `relay.name` is the bare transport for local deliveries (local, virtual, dovecot).
+    `relay` is empty for `relay=none`; `relay.name` is the bare transport for local deliveries (local, dovecot).
     `reply` is the text in parentheses, or of C="…", or the error text. `delays` are Postfix' four, in seconds.
     `flag` is Exim's (`=>`, `->`, `>>`, `*>`, `**`, `==`), "" for Postfix.
     """
@@ -158,7 +158,8 @@ class Notified(NamedTuple):
 
 class Removed(NamedTuple):
     """The message left the queue: Postfix `removed`, Exim `Completed`; `how` is "" or the rest of the line
-    (`canceled`, `deleted` by postsuper, `cancelled by …`)."""
+    (`canceled`, `deleted` by postsuper, `cancelled by …`).
+    """
 
     how: str = ""
 
@@ -232,18 +233,20 @@ class Stored(NamedTuple):
 
 class Note(NamedTuple):
     """A line about a queued message, or about the log itself, that changes no state: an SMTP conversation's
-    error (`host … said`), Exim's retry notes, `Suppressed N messages` (kind `lost`, `count`)."""
+    error (`host … said`), Exim's retry notes, `Suppressed N messages` (kind `lost`, `number`).
+    """
 
     kind: str
     text: str
     peer: Peer = NOBODY
-    count: int = 0
+    number: int = 0
 
 
 class Session(NamedTuple):
     """Connection bookkeeping without a queue ID: connect, disconnect, lost, timeout, tls.
 
-    `direction` is `in` (smtpd) or `out` (smtp); `text` the TLS summary or the counters of `disconnect`."""
+    `direction` is `in` (smtpd) or `out` (smtp); `text` the TLS summary or the counters of `disconnect`.
+    """
 
     what: str
     direction: str
@@ -251,21 +254,21 @@ class Session(NamedTuple):
     text: str = ""
 
 
-Event = Union[
-    Accepted,
-    MessageId,
-    Queued,
-    Attempt,
-    Notified,
-    Removed,
-    Action,
-    Check,
-    Proxied,
-    Filtered,
-    Stored,
-    Note,
-    Session,
-]
+Event = (
+    Accepted
+    | MessageId
+    | Queued
+    | Attempt
+    | Notified
+    | Removed
+    | Action
+    | Check
+    | Proxied
+    | Filtered
+    | Stored
+    | Note
+    | Session
+)
 
 
 class LogEntry(NamedTuple):
@@ -309,7 +312,8 @@ class Source(Protocol):
 
     def query(self, query: LogQuery) -> Iterator[LogEntry]:
         """Entries of the lines that answer. Raises `DataError` only when nothing at all can be read; what
-        fails for one file or host is a problem in `coverage()`."""
+        fails for one file or host is a problem in `coverage()`.
+        """
 
     def coverage(self) -> list[Coverage]:
         """What was looked at since the source was made, one item per host and log."""
@@ -457,7 +461,8 @@ class Coverage:
     """What was read of one host's log. `first`/`last` are UTC; `problem` is "" where all went well.
 
     `missing` tells that data is missing (exit 3), as against a note. The stamps are what `first` and `last` were
-    read from: who knows the host's clock better can read them anew."""
+    read from: who knows the host's clock better can read them anew.
+    """
 
     host: str
     source: str
@@ -477,7 +482,8 @@ class ClockNote(NamedTuple):
     """How the stamps of one host were understood.
 
     `offset` is seconds east of UTC, None for stamps that carry their own; `skew_seconds` how far the clock is
-    ahead of the fleet's; `proved_by` says what proves it, or `config`, `machine`, `assumed`."""
+    ahead of the fleet's; `proved_by` says what proves it, or `config`, `machine`, `assumed`.
+    """
 
     host: str
     offset: float | None
@@ -486,7 +492,7 @@ class ClockNote(NamedTuple):
     proved_by: str
 
 
-class Warning_(NamedTuple):
+class Warning_(NamedTuple):  # noqa: N801 - the plain word is Python's
     """Something the reader should know: a stable `code`, a message, the host it is about."""
 
     code: str

@@ -217,7 +217,8 @@ class _Walk:
 
     def _related(self, meant: list[Mail], mails: list[Mail]) -> list[Mail]:
         """The mails that are meant, and those that may turn out to be parts of them: same Message-ID, or neither has
-        one and a recipient is the same."""
+        one and a recipient is the same.
+        """
         ids = {hop.message_id for mail in meant for hop in mail.hops if hop.message_id}
         bare = {d.recipient for mail in meant for hop in mail.hops if self._is_bare(hop) for d in hop.deliveries}
         known = {mail.id for mail in meant}
@@ -414,8 +415,8 @@ def _has_null_sender(mail: Mail, _literal: str) -> bool:
 
 
 def _has_recipient(mail: Mail, literal: str) -> bool:
-    rows = any(_same(address, literal) for row in mail.recipients for address in (row.recipient, row.original_recipient))
-    return rows or any(
+    rows = [address for row in mail.recipients for address in (row.recipient, row.original_recipient)]
+    return any(_same(address, literal) for address in rows) or any(
         _same(address, literal)
         for hop in mail.hops
         for delivery in hop.deliveries

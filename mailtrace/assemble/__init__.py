@@ -1,9 +1,9 @@
 """Entries → hops → links → mails. Pure: no I/O, any order of entries, any source.
 
-    collect (stays.py)    entries to stays: one stay of a message in one queue, reused IDs told apart
-    link    (links.py)    which stay follows which, with evidence; teaches names (names.py) and clocks
-    refuse  (refusals.py) what was turned away, and whose attempt it was
-    judge   (verdicts.py) one row for each final copy
+- stays.py: entries to stays, one stay of a message in one queue; reused IDs told apart
+- links.py: which stay follows which, with evidence; teaches names (names.py) and clocks
+- refusals.py: what was turned away, and whose attempt it was
+- verdicts.py: one row for each final copy
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from mailtrace.clocks import Clocks
 from mailtrace.model import (
     NOBODY,
     Certainty,
+    Check,
     ClockNote,
     Delivery,
     Evidence,
@@ -167,7 +168,7 @@ def _mail(root: Stay, turned: Turned, context: Context) -> Mail:
     recipients = rows(root, context)
     for refusal, certainty in turned.of.get(id(root), ()):
         check = refusal.check
-        recipients.append(refused(_words(check.code, check.dsn, check.text), check.client, check.recipient or "", certainty))
+        recipients.append(refused(_words(check), check.recipient or "", certainty))
     recipients = [
         row._replace(attempts=row.attempts + sum(r.times for r in again))
         if (again := turned.retried.get((id(root), row.original_recipient.lower())))
@@ -204,9 +205,7 @@ def _travel(root: Stay) -> list[Stay]:
 
 
 def _link(parent: Stay, child: Stay) -> Link:
-    through = tuple(
-        dict.fromkeys(t.attempt.recipient for t in parent.tries if t.target is child)
-    )
+    through = tuple(dict.fromkeys(t.attempt.recipient for t in parent.tries if t.target is child))
     evidence = tuple(Evidence(kind, text) for kind, text in child.evidence)
     return Link(parent.id, child.id, LinkKind(child.kind), Certainty(child.certainty), evidence, through)
 
@@ -260,8 +259,7 @@ def _delivery(attempt: Try) -> Delivery:
 def _turned_away(door: Door) -> Mail:
     first = door.refusals[0]
     recipients = [
-        refused(_words(r.check.code, r.check.dsn, r.check.text), r.check.client, r.check.recipient or "", Certainty.PROVEN)
-        ._replace(attempts=r.times)
+        refused(_words(r.check), r.check.recipient or "", Certainty.PROVEN)._replace(attempts=r.times)
         for r in door.refusals
     ]  # fmt: skip
     names = f"{first.host}:{first.entry.instance}:NOQUEUE:{first.entry.pid}@{first.time:.6f}:{first.check.recipient}"
@@ -279,8 +277,8 @@ def _turned_away(door: Door) -> Mail:
     )
 
 
-def _words(code: str, dsn: str, text: str) -> str:
-    """A reply in full; `text` may hold its codes already."""
-    if code and text.startswith(code):
-        return text
-    return " ".join(part for part in (code, dsn, text) if part)
+def _words(check: Check) -> str:
+    """A refusal's reply in full; its text may hold the codes already."""
+    if check.code and check.text.startswith(check.code):
+        return check.text
+    return " ".join(part for part in (check.code, check.dsn, check.text) if part)

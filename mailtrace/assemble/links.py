@@ -28,6 +28,7 @@ DAYS = 6 * 86400.0  # longer than any queue keeps a message
 GROWTH = 4096  # bytes that one hop adds at most (Received and filter headers)
 HEADER = 64  # bytes by which what one way adds differs from mail to mail
 MOMENT = 60.0  # seconds between two ends that only their envelope joins
+ORDER = 0.5  # seconds by which lines of one host may be out of order
 SAME = 3.0  # seconds within which two lines of one host are about the same moment
 
 
@@ -157,14 +158,14 @@ class Linker:
             return None
         if sure and not (mid and (long or len(ranked) == 1)):
             return None
-        if not (mid or place or long):
-            if not (close and overlap):
-                return None
+        if not (mid or place or long or (close and overlap)):
+            return None
         evidence = [("reply-id", f"{attempt.attempt.relay.name or 'the relay'} answered: queued as {reply.id}")]
         if mid:
             evidence.append(("message-id", f"same Message-ID <{child.known_id}>"))
         if place:
-            evidence.append(("relay", f"relay {attempt.attempt.relay.name}[{attempt.attempt.relay.ip}] is {child.host}"))
+            relay = attempt.attempt.relay
+            evidence.append(("relay", f"relay {relay.name}[{relay.ip}] is {child.host}"))
         certain = long or (mid and (place or close)) or (place and close)
         return child, PROVEN if certain else LIKELY, evidence
 
@@ -222,15 +223,12 @@ class Linker:
         moved = False
         unproved = frozenset(host for pair in pairs for host in pair if self.clocks.unproved(host))
         for host, seconds in solve(pairs, unproved).items():
-            if self.clocks.unproved(host):
-                zone = nearest_offset(seconds)
-                if zone:
-                    self.clocks.shift(host, zone)
-                    seconds -= zone
-                    moved = True
-            if abs(seconds) >= SKEWED:
-                self.clocks.skew[host] = self.clocks.skew.get(host, 0.0) + seconds
-                moved = True
+            zone = nearest_offset(seconds) if host in unproved else 0
+            if zone:
+                self.clocks.shift(host, zone)
+            if abs(seconds - zone) >= SKEWED:
+                self.clocks.skew[host] = self.clocks.skew.get(host, 0.0) + seconds - zone
+            moved = True
         return moved
 
     def timed_hosts(self) -> frozenset[str]:
@@ -348,23 +346,19 @@ class Linker:
                 if stay.known_id and not self.names.is_local(attempt.attempt.relay, stay.host):
                     waiting[stay.known_id].append((stay, attempt))
         for child in self.stays:
-            known = child.known_id
-            if child.parent is not None or not known or known not in waiting:
-                continue
-            if all(stay is child for stay, _attempt in waiting[known]):
-                continue
-            accepted = child.accepted
-            if accepted is None or accepted.local:
+            accepted, known = child.accepted, child.known_id
+            if child.parent is not None or not known or known not in waiting or accepted is None or accepted.local:
                 continue
             took = child.incoming()
-            parents: dict[int, Stay] = {}
-            for stay, attempt in waiting[known]:
-                if stay is child or attempt.target is not None or descends(stay, child):
-                    continue
-                if attempt.attempt.recipient.lower() not in took or child.first < stay.first - CLOSE:
-                    continue
-                if same_peer(attempt.attempt.relay, accepted.client, self.names):
-                    parents.setdefault(id(stay), stay)
+            parents = {
+                id(stay): stay
+                for stay, attempt in waiting[known]
+                if attempt.attempt.recipient.lower() in took
+                and attempt.target is None
+                and child.first >= stay.first - CLOSE
+                and same_peer(attempt.attempt.relay, accepted.client, self.names)
+                and not descends(stay, child)
+            }
             if len(parents) == 1:
                 parent = next(iter(parents.values()))
                 name = accepted.client.name or accepted.client.ip
@@ -374,9 +368,7 @@ class Linker:
 
     # ------------------------------------------------------------------ the link itself
 
-    def join(
-        self, parent: Stay, child: Stay, kind: LinkKind, certainty: str, evidence: list[tuple[str, str]]
-    ) -> bool:
+    def join(self, parent: Stay, child: Stay, kind: LinkKind, certainty: str, evidence: list[tuple[str, str]]) -> bool:
         """Make `child` follow `parent`, unless it has a parent or that would close a ring."""
         if child.parent is parent:
             return True
@@ -545,7 +537,7 @@ class Matcher:
         """Whether a child came after its parent, no later than messages on this way do."""
         if stay.host != child.host and not {stay.host, child.host} <= self.timed:
             return True
-        if not stay.first - CLOSE <= child.first <= stay.first + DAYS:
+        if not begins_after(stay, child) or child.first > stay.first + DAYS:
             return False
         if attempt is None:
             return True
@@ -768,6 +760,12 @@ def missing(stay: Stay) -> int:
 def lost_lines(stay: Stay) -> bool:
     """Whether a stay's own lines show that some of its delivery lines are missing."""
     return missing(stay) > 0
+
+
+def begins_after(stay: Stay, child: Stay) -> bool:
+    """Whether a child begins no earlier than its parent: on one host by one clock, if the line of its coming is there."""
+    exact = stay.host == child.host and stay.accepted is not None
+    return child.first >= stay.first - (ORDER if exact else CLOSE)
 
 
 def descends(stay: Stay, ancestor: Stay) -> bool:

@@ -175,10 +175,7 @@ def _far_end(refusal: Refusal, attempts: dict[tuple[str, str], list[float]], nam
     """Whether the client is a host whose own log tells of this attempt."""
     client = refusal.check.client
     recipient = (refusal.check.recipient or "").lower()
-    if loopback(client):
-        hosts = frozenset({refusal.host})
-    else:
-        hosts = names.of(client)
+    hosts = frozenset({refusal.host}) if loopback(client) else names.of(client)
     for host in hosts:
         if host not in names.hosts:
             continue

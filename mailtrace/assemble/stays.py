@@ -49,7 +49,8 @@ class Try:
     def __init__(self, attempt: Attempt, entry: LogEntry) -> None:
         self.attempt = attempt
         self.face, self.zone, self.raw_time, self.pid = entry.time, entry.zone, entry.raw_time, entry.pid
-        self.reply: ReplyId | None = reply_id(attempt.reply) if attempt.status == "sent" and attempt.reply else None
+        sent = attempt.status == "sent" and attempt.reply
+        self.reply: ReplyId | None = reply_id(attempt.reply) if sent else None
         self.target: Stay | None = None
         self.time = entry.time
 
@@ -62,8 +63,8 @@ class Stay:
     """One stay of a message in one queue, as the entries tell it. Times are UTC once `date` was called."""
 
     __slots__ = (
-        "_id", "accepted", "actions", "certainty", "checks", "children", "entries", "evidence", "filtered", "first", "head",
-        "host", "inferred", "instance", "kind", "last", "message_id", "notices", "nrcpt", "number", "parent",
+        "_id", "accepted", "actions", "certainty", "checks", "children", "entries", "evidence", "filtered", "first",
+        "head", "host", "inferred", "instance", "kind", "last", "message_id", "notices", "nrcpt", "number", "parent",
         "queue_id", "queued", "removed", "removed_how", "rivals", "sender", "size", "subject", "tail", "through",
         "told", "tries",
     )  # fmt: skip
@@ -210,7 +211,7 @@ def _instances(group: list[LogEntry]) -> list[tuple[str, list[LogEntry]]]:
     parts: dict[str, list[LogEntry]] = {name: [] for name in sorted(managers)}
     strays: list[LogEntry] = []
     for entry in group:
-        (parts[entry.instance] if entry.instance in parts else strays).append(entry)
+        parts.get(entry.instance, strays).append(entry)
     for entry in strays:
         nearest = min(parts, key=lambda name: min(abs(e.time - entry.time) for e in parts[name]))
         parts[nearest].append(entry)

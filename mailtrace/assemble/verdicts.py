@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mailtrace.assemble.names import Names
 from mailtrace.assemble.stays import Stay, Try
-from mailtrace.model import Certainty, LinkKind, Peer, Recipient, Span, Step
+from mailtrace.model import Certainty, LinkKind, Recipient, Span, Step
 
 _FINAL = {"sent": 3, "bounced": 2, "expired": 2, "discarded": 2, "rejected": 2, "held": 1, "deferred": 0}
 _WORSE = {Certainty.PROVEN: 0, Certainty.LIKELY: 1, Certainty.AMBIGUOUS: 2}
@@ -43,60 +43,73 @@ def rows(root: Stay, context: Context) -> list[Recipient]:
     return out
 
 
-def follow(
-    stay: Stay, came: list[tuple[str, str]] | None, way: _Way, root: Stay, context: Context, out: list[Recipient]
-) -> None:
-    """Add the rows of every copy that reached `stay`.
+Handed = list[tuple[str, str]]
+"""Recipients that go one way: (address handed on, address first accepted)."""
 
-    `came`: (address handed on, address first accepted) of each recipient that came this way; None at the root.
-    """
-    step = Step(stay.host, stay.queue_id, stay.id)
-    path = (*way.path, step)
+
+def follow(stay: Stay, came: Handed | None, way: _Way, root: Stay, context: Context, out: list[Recipient]) -> None:
+    """Add the rows of every copy that reached `stay`; `came` are its recipients, None at the root."""
+    path = (*way.path, Step(stay.host, stay.queue_id, stay.id))
     certainty = way.certainty
     if stay.parent is not None and way.path and _WORSE[Certainty(stay.certainty)] > _WORSE[certainty]:
         certainty = Certainty(stay.certainty)
-    if stay.children and not stay.tries:
-        again = next((child for child in stay.children if child.kind == LinkKind.REQUEUED), None)
-        if again is not None:
-            follow(again, came, _Way("", path, certainty, way.attempts), root, context, out)
-            return
-    onward: dict[int, tuple[Stay, list[tuple[str, str]], int]] = {}
+    here = _Way("", path, certainty, way.attempts)
+    again = requeued(stay)
+    if again is not None:
+        follow(again, came, here, root, context, out)
+        return
+    onward: dict[int, tuple[Stay, Handed, int]] = {}
     groups = copies(stay)
     origins = assign(groups, came)
-    for (recipient, _original), tries in groups.items():
+    for key, tries in groups.items():
         last = tries[-1]
-        first = origins.get((recipient, _original), "")
-        target = last.target
-        if target is not None:
-            item = onward.setdefault(id(target), (target, [], 0))
-            item[1].append((last.attempt.recipient, first or _original or recipient))
-            onward[id(target)] = (target, item[1], max(item[2], len(tries)))
+        first = origins.get(key, "")
+        if last.target is None:
+            out.append(_row(stay, tries, first, here, root, context))
             continue
-        outcome, reason, time = judge(stay, last, context)
-        shown, accepted_as = full(last, first)
-        seconds = None if time is None else max(0.0, time - root.first)
-        out.append(Recipient(shown, accepted_as, outcome, path, _tidy(seconds), reason, way.attempts + len(tries), certainty))
-    silent_ones = unheard(stay, groups, came)
+        target, handed, attempts = onward.setdefault(id(last.target), (last.target, [], 0))
+        handed.append((last.attempt.recipient, first or key[1] or key[0]))
+        onward[id(target)] = (target, handed, max(attempts, len(tries)))
+    left = unheard(stay, groups, came)
     for target, handed, attempts in onward.values():
         took = target.incoming()
-        handed += [pair for pair in silent_ones if pair[0].lower() in took]
-        silent_ones = [pair for pair in silent_ones if pair[0].lower() not in took]
+        handed += [pair for pair in left if pair[0].lower() in took]
+        left = [pair for pair in left if pair[0].lower() not in took]
         follow(target, handed, _Way("", path, certainty, way.attempts + attempts - 1), root, context, out)
-    if not stay.children:
-        for address, first in silent_ones:
-            outcome, reason = silent(stay, context)
-            out.append(Recipient(address, first, outcome, path, None, reason, way.attempts, certainty))
-        return
-    for child in stay.children:
-        if child.kind == LinkKind.FORWARDED and all(t.target is not child for t in stay.tries):
-            sent_on = [(address, first_of(origins, child.through)) for address in sorted(child.incoming())]
-            follow(child, sent_on, _Way("", path, certainty, way.attempts), root, context, out)
-    silently, left = unlogged(stay, silent_ones, came)
-    for target, silent_handed in silently:
-        follow(target, silent_handed, _Way("", path, certainty, way.attempts), root, context, out)
+    if stay.children:
+        silently, left = unlogged(stay, left, came)
+        for target, also in [*forwarded(stay, origins), *silently]:
+            follow(target, also, here, root, context, out)
     for address, first in left:
-        outcome, reason = silent(stay, context)
+        outcome, reason = silent(stay)
         out.append(Recipient(address, first, outcome, path, None, reason, way.attempts, certainty))
+
+
+def requeued(stay: Stay) -> Stay | None:
+    """The stay that took over all of this one (postsuper -r)."""
+    if stay.tries or not stay.children:
+        return None
+    return next((child for child in stay.children if child.kind == LinkKind.REQUEUED), None)
+
+
+def forwarded(stay: Stay, origins: dict[tuple[str, str], str]) -> list[tuple[Stay, Handed]]:
+    """What a mailbox's filter sent on besides what it kept."""
+    aimed = {id(t.target) for t in stay.tries}
+    return [
+        (child, [(address, first_of(origins, child.through)) for address in sorted(child.incoming())])
+        for child in stay.children
+        if child.kind == LinkKind.FORWARDED and id(child) not in aimed
+    ]
+
+
+def _row(stay: Stay, tries: list[Try], first: str, here: _Way, root: Stay, context: Context) -> Recipient:
+    """The row of a copy whose way ends here."""
+    last = tries[-1]
+    outcome, reason, time = judge(stay, last, context)
+    shown, accepted_as = full(last, first)
+    seconds = None if time is None else round(max(0.0, time - root.first), 6)
+    attempts = here.attempts + len(tries)
+    return Recipient(shown, accepted_as, outcome, here.path, seconds, reason, attempts, here.certainty)
 
 
 def copies(stay: Stay) -> dict[tuple[str, str], list[Try]]:
@@ -113,9 +126,7 @@ def copies(stay: Stay) -> dict[tuple[str, str], list[Try]]:
     return groups
 
 
-def assign(
-    groups: dict[tuple[str, str], list[Try]], came: list[tuple[str, str]] | None
-) -> dict[tuple[str, str], str]:
+def assign(groups: dict[tuple[str, str], list[Try]], came: list[tuple[str, str]] | None) -> dict[tuple[str, str], str]:
     """Which first-accepted address each copy of a stay goes back to."""
     if came is None:
         return {key: key[1] or key[0] for key in groups}
@@ -147,14 +158,13 @@ def unheard(
     stay: Stay, groups: dict[tuple[str, str], list[Try]], came: list[tuple[str, str]] | None
 ) -> list[tuple[str, str]]:
     """Recipients that reached a stay and of which no attempt is logged."""
-    if came is None and groups and not stay.checks and not stay.told:
-        if stay.accepted is None or not stay.accepted.recipients:
-            return []
+    listed = stay.accepted.recipients if stay.accepted is not None else ()
+    if came is None and groups and not (stay.checks or stay.told or listed):
+        return []
     heard = set()
     for (recipient, original), tries in groups.items():
         heard.update({recipient.lower(), original.lower(), *(p.lower() for p in tries[-1].attempt.parents)})
     if came is None:
-        listed = stay.accepted.recipients if stay.accepted is not None else ()
         told = [c.recipient for c, _ in stay.checks if c.recipient and c.action not in ("reject", "defer")]
         told += stay.told
         wanted = list(dict.fromkeys([*listed, *([] if groups else told)]))
@@ -243,10 +253,8 @@ def covers(span: Span, host: str, time: float) -> bool:
 def resting(stay: Stay) -> str:
     """`held` where a message lies on hold at the end of its log."""
     state = ""
-    for check, entry in stay.checks:
-        if check.action == "hold":
-            state = "held"
-        del entry
+    if any(check.action == "hold" for check, _entry in stay.checks):
+        state = "held"
     for action, _entry in stay.actions:
         if action.what in ("held", "frozen"):
             state = "held"
@@ -255,9 +263,8 @@ def resting(stay: Stay) -> str:
     return state
 
 
-def silent(stay: Stay, context: Context) -> tuple[str, str]:
+def silent(stay: Stay) -> tuple[str, str]:
     """Outcome of a recipient that a stay accepted and never attempted."""
-    del context
     for check, _entry in stay.checks:
         if check.action == "discard":
             return "discarded", check.argument or check.text
@@ -268,11 +275,6 @@ def silent(stay: Stay, context: Context) -> tuple[str, str]:
     return "unknown", "removed from the queue, and no line tells why"
 
 
-def refused(text: str, peer: Peer, recipient: str, certainty: Certainty) -> Recipient:
+def refused(text: str, recipient: str, certainty: Certainty) -> Recipient:
     """The row of a recipient that the first own host refused."""
-    del peer
     return Recipient(recipient, recipient, "rejected", (), None, text, 1, certainty)
-
-
-def _tidy(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 6)

@@ -208,7 +208,7 @@ class LineParser:
             return made
         last = _LAST_REPEATED.match(text)
         if last is not None:
-            return "", Note("repeated", text, count=int(last[1]))
+            return "", Note("repeated", text, number=int(last[1]))
         self.unparsed += 1
         return None
 
@@ -401,7 +401,7 @@ def _lost(service: str, text: str) -> Made | None:
     found = _LOST.search(text)
     if found is None:
         return None
-    return "", Note("lost", text, count=int(found[1] or found[2] or 0))
+    return "", Note("lost", text, number=int(found[1] or found[2] or 0))
 
 
 # ------------------------------------------------------------------------------------- formats by name
