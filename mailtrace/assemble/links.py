@@ -561,7 +561,7 @@ class Matcher:
         if came and stay.host not in came:
             return False
         if attempt is None:
-            return here or bool(came)
+            return (here or bool(came)) and not shrinks(stay, child)
         relay = attempt.attempt.relay
         to_self = self.names.is_local(relay, stay.host)
         if to_self or here:
@@ -760,6 +760,11 @@ def missing(stay: Stay) -> int:
 def lost_lines(stay: Stay) -> bool:
     """Whether a stay's own lines show that some of its delivery lines are missing."""
     return missing(stay) > 0
+
+
+def shrinks(stay: Stay, child: Stay) -> bool:
+    """Whether a child is smaller than its parent: every hop adds its header, and few take something away."""
+    return stay.size is not None and child.size is not None and child.size < stay.size
 
 
 def begins_after(stay: Stay, child: Stay) -> bool:
