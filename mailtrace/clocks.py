@@ -130,6 +130,11 @@ class Clocks:
                 clock.shift += seconds
                 clock.by_handoff = True
 
+    def moved(self, host: str) -> float:
+        """Seconds by which hand-offs show that a host's stamps would be read too late without them."""
+        shifts = [clock.shift for (name, _), clock in self._clocks.items() if name == host]
+        return self.skew.get(host, 0.0) + max(shifts, key=abs, default=0.0)
+
     def notes(self) -> list[ClockNote]:
         """One note for each host and kind of stamp, in order."""
         out = []

@@ -18,6 +18,7 @@ from mailtrace.assemble.names import loopback
 from mailtrace.assemble.refusals import TRANSACTION
 from mailtrace.job import Find, Walk
 from mailtrace.model import (
+    Check,
     ClockNote,
     Delivery,
     Fleet,
@@ -238,6 +239,8 @@ class _Walk:
 
     def _open_ends(self, mail: Mail, found: Assembly) -> Iterator[Want]:
         """What one mail leaves open."""
+        if not mail.hops:
+            yield from _past_the_door(mail, found)
         window = (mail.first - NEAR, mail.last + NEAR)
         linked = {(link.from_, recipient) for link in mail.links for recipient in link.recipients}
         followed = {link.to for link in mail.links}
@@ -346,6 +349,18 @@ def _unknown_peers(mail: Mail, found: Assembly) -> Iterator[tuple[Peer, float]]:
                 continue
             if not found.hosts_of(relay):
                 yield relay, delivery.time
+
+
+def _past_the_door(mail: Mail, found: Assembly) -> Iterator[Want]:
+    """What else the client of a refusal brought: the rest of its transaction; after a refusal for now, the next try."""
+    for line in found.lines(mail):
+        check = line.event
+        if isinstance(check, Check) and check.client.ip:
+            until = GREY if check.action == "defer" else TRANSACTION
+            window = (mail.first - TRANSACTION, mail.last + until)
+            yield line.host, f"[{check.client.ip}]", window
+            if check.action == "defer" and check.recipient:
+                yield line.host, check.recipient, window
 
 
 def _at_the_door(hop: Hop, rows: list[Recipient]) -> Iterator[Want]:

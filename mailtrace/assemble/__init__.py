@@ -94,9 +94,9 @@ def assemble(
     join_sessions(loose, stays, clocks)
     linker.run()
     turned = sort_out(loose, stays, names, clocks)
-    context = Context(names, _own(fleet), covered() or _span(stays))
+    context = Context(names, _own(fleet), _corrected(covered(), clocks) or _span(stays))
     mails = [_mail(root, turned, context) for root in stays if _is_root(root)]
-    doors = {}
+    doors = _refusals(turned, stays) if keep_entries else {}
     for door in turned.doors:
         mail = _turned_away(door)
         mails.append(mail)
@@ -125,6 +125,22 @@ def _named(stay: Stay) -> tuple[str, ...]:
     if stay.accepted is not None:
         ids.append(stay.accepted.parent)
     return tuple(sorted({queue_id for queue_id in ids if queue_id and queue_id != stay.queue_id}))
+
+
+def _refusals(turned: Turned, stays: list[Stay]) -> dict[str, list[LogEntry]]:
+    """The lines that refused a recipient of a mail, now or at an earlier attempt, by the mail's id."""
+    found: dict[str, list[LogEntry]] = {}
+    ids = {id(stay): stay.id for stay in stays}
+    for key, refusals in turned.of.items():
+        found.setdefault(ids[key], []).extend(refusal.entry for refusal, _certainty in refusals)
+    for (key, _recipient), again in turned.retried.items():
+        found.setdefault(ids[key], []).extend(refusal.entry for refusal in again)
+    return found
+
+
+def _corrected(span: Span, clocks: Clocks) -> Span:
+    """What the logs cover by the clocks as the hand-offs show them; their readers know the stamps alone."""
+    return {host: (first - clocks.moved(host), last - clocks.moved(host)) for host, (first, last) in span.items()}
 
 
 def _span(stays: list[Stay]) -> dict[str, tuple[float, float]]:

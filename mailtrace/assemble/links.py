@@ -712,10 +712,17 @@ def transaction(attempt: Try) -> tuple[object, ...]:
     return event.relay, event.reply, event.delays, event.delay, attempt.pid, attempt.face
 
 
+def stored(attempt: Try) -> bool:
+    """Whether an attempt that was `sent` went to a mailbox or a program: by its transport, or by who answered."""
+    event, reply = attempt.attempt, attempt.reply
+    if event.local or (reply is not None and reply.kind in ("dovecot", "cyrus")):
+        return True
+    return "lmtp" in event.transport and (reply is None or reply.kind not in QUEUE_REPLIES)
+
+
 def kept_here(attempt: Try) -> bool:
     """Whether an attempt gave the message to a mailbox or a program of its host, with no known continuation."""
-    event = attempt.attempt
-    return attempt.target is None and event.status == "sent" and (event.local or "lmtp" in event.transport)
+    return attempt.target is None and attempt.attempt.status == "sent" and stored(attempt)
 
 
 def open_tries(stay: Stay) -> list[Try]:
@@ -768,7 +775,7 @@ def shrinks(stay: Stay, child: Stay) -> bool:
 
 
 def begins_after(stay: Stay, child: Stay) -> bool:
-    """Whether a child begins no earlier than its parent: on one host by one clock, if the line of its coming is there."""
+    """Whether a child begins no earlier than its parent: on one host by one clock, if its coming is logged."""
     exact = stay.host == child.host and stay.accepted is not None
     return child.first >= stay.first - (ORDER if exact else CLOSE)
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mailtrace.assemble.links import stored
 from mailtrace.assemble.names import Names
 from mailtrace.assemble.stays import Stay, Try
 from mailtrace.model import Certainty, LinkKind, Recipient, Span, Step
@@ -231,9 +232,7 @@ def sent(stay: Stay, last: Try, context: Context) -> tuple[str, str]:
     reply = last.reply
     if reply is not None and reply.verdict:
         return reply.verdict, attempt.reply
-    if attempt.local:
-        return "delivered", attempt.reply
-    if "lmtp" in attempt.transport and (reply is None or reply.kind not in ("postfix", "exim")):
+    if stored(last):
         return "delivered", attempt.reply
     there = context.names.of(attempt.relay)
     if context.names.is_local(attempt.relay, stay.host):

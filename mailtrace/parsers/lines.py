@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from mailtrace.ids import is_postfix
 from mailtrace.model import Check, LogEntry, Note, Stamp, Zone
 from mailtrace.parsers import amavis, dovecot, exim
 from mailtrace.parsers import envelope as env
@@ -383,7 +384,29 @@ def _program(tag: str, postfix: Postfix) -> tuple[str, str, Grammar | None]:
         return instance, service, dovecot.read
     if tag in ("rsyslogd", "systemd-journald", "journal", "syslog-ng", "rsyslogd-2177"):
         return instance, service, _lost
+    if not slash and tag not in _OTHERS:
+        return tag, "", _cut(postfix)
     return instance, service, None
+
+
+_OTHERS = frozenset(
+    "CRON cron sshd sudo su kernel systemd systemd-logind dhclient named unbound ntpd chronyd opendkim opendmarc spamd "
+    "rspamd clamd freshclam milter-greylist postgrey policyd-spf sendmail sm-mta smtpd-filter fail2ban-server".split()
+)
+"""Programs whose lines begin with a queue ID, or with anything at all, and are not Postfix'."""
+
+
+def _cut(postfix: Postfix) -> Grammar:
+    """Postfix' grammar for an instance's name without its daemon: RFC 5424's APP-NAME ends at the first slash."""
+
+    def read(service: str, text: str) -> Made | None:
+        first = text.partition(": ")[0]
+        if first != "NOQUEUE" and not is_postfix(first) and not text.startswith(("proxy-accept", "proxy-reject")):
+            return None
+        made = postfix(service, text)
+        return None if made is UNPARSED else made
+
+    return read
 
 
 def _bare(postfix: Postfix) -> Grammar:

@@ -173,7 +173,7 @@ Mar  9 04:27:04 h rsyslogd: imjournal: begin to drop messages due to rate-limiti
 Mar  9 04:27:04 h rsyslogd: started
 """
     events = [entry.event for entry in make_parser().parse(block, 0, "h")]
-    assert [(event.kind, event.count) for event in events if isinstance(event, Note)] == [
+    assert [(event.kind, event.number) for event in events if isinstance(event, Note)] == [
         ("lost", 12),
         ("lost", 34),
         ("lost", 0),
