@@ -312,3 +312,13 @@ def test_the_report_is_the_same_byte_for_byte_in_any_order_of_files(name: str) -
     turned = {host: {"log_files": hosts[host]["log_files"][::-1]} for host in reversed(hosts)}
     config = {"method": "files", "files_config": {"host_config": {"log_files": []}, "hosts": turned}}
     assert trace(config).to_json() == whole(name).to_json()
+
+
+def test_a_mail_is_found_whole_by_the_one_recipient_that_was_refused() -> None:
+    # 10:15:22 mx-west: NOQUEUE: reject: RCPT from …: 550 5.1.1 <nosuch85a6@beta.lab.test>: …; the mail's other recipient
+    # was taken in the same transaction, and no line of that stay names the refused one.
+    found = rows_of(trace(truth.fleet("rough"), recipient="nosuch85a6@beta.lab.test").mails)
+    assert {(row[0], row[2]) for row in found} == {
+        ("doris@delta.lab.test", "delivered"),
+        ("nosuch85a6@beta.lab.test", "rejected"),
+    }
