@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import NamedTuple
 
-from mailtrace.assemble.links import CLOSE, bare
+from mailtrace.assemble.links import CLOSE, bare, open_tries
 from mailtrace.assemble.names import Names, address, loopback
 from mailtrace.assemble.stays import Loose, Stay
 from mailtrace.clocks import Clocks
@@ -89,6 +89,7 @@ def sort_out(loose: Loose, stays: list[Stay], names: Names, clocks: Clocks) -> T
     turned = Turned()
     doors: list[Refusal] = []
     attempts = _attempts(stays)
+    handed = _handed_on(stays)
     entries = _entries(stays)
     checks = [(check, entry) for check, entry in loose.checks if check.action in REFUSALS]
     checks += [(_as_check(proxied), entry) for proxied, entry in loose.proxied if not proxied.accepted]
@@ -96,7 +97,7 @@ def sort_out(loose: Loose, stays: list[Stay], names: Names, clocks: Clocks) -> T
         check = refusal.check
         if check.recipient is None:
             continue
-        if _far_end(refusal, attempts, names):
+        if _far_end(refusal, attempts, names) or _came_through(refusal, handed):
             turned.far_ends.append(refusal)
             continue
         owner = _transaction(refusal, stays_by_session(entries, refusal))
@@ -185,6 +186,27 @@ def _far_end(refusal: Refusal, attempts: dict[tuple[str, str], list[float]], nam
         if not loopback(client):
             return True
     return False
+
+
+def _handed_on(stays: list[Stay]) -> dict[str, list[tuple[Stay, float]]]:
+    """What was handed to hosts whose log does not show it, by recipient."""
+    found: dict[str, list[tuple[Stay, float]]] = defaultdict(list)
+    for stay in stays:
+        for attempt in open_tries(stay):
+            found[attempt.attempt.recipient.lower()].append((stay, attempt.time))
+    return found
+
+
+def _came_through(refusal: Refusal, handed: dict[str, list[tuple[Stay, float]]]) -> bool:
+    """Whether the client has this mail from one of our hosts: its own log, were it read, would tell the attempt."""
+    check = refusal.check
+    if check.sender is None or not check.recipient:
+        return False
+    sender = bare(check.sender)
+    return any(
+        -RETRY <= time - refusal.time <= CLOSE and stay.sender is not None and bare(stay.sender) == sender
+        for stay, time in handed.get(check.recipient.lower(), ())
+    )
 
 
 def _transaction(refusal: Refusal, stays: list[Stay]) -> Stay | None:
