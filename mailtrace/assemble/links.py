@@ -685,7 +685,7 @@ def infer(joined: Iterable[Stay]) -> None:
                     waiting.append(other)
 
 
-_SRS = re.compile(r"^SRS[01][=+-].*?[=+-](?P<domain>[^=@]+)=(?P<local>[^@]+)@", re.IGNORECASE)
+_SRS = re.compile(r"^(?:SRS0[=+-]|SRS1[=+-][^@]*==)[^=@]*=[^=@]*=(?P<domain>[^=@]+)=(?P<local>[^@]+)@", re.IGNORECASE)
 _BATV = re.compile(r"^prvs=[0-9a-z]+=", re.IGNORECASE)
 
 

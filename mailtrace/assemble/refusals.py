@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mailtrace.assemble.links import CLOSE, bare, open_tries
 from mailtrace.assemble.names import Names, address, loopback
-from mailtrace.assemble.stays import Loose, Stay
+from mailtrace.assemble.stays import Loose, Stay, Try
 from mailtrace.clocks import Clocks
 from mailtrace.handoff import reply_id
 from mailtrace.model import Certainty, Check, LogEntry, Peer, Proxied
@@ -89,7 +89,7 @@ def sort_out(loose: Loose, stays: list[Stay], names: Names, clocks: Clocks) -> T
     turned = Turned()
     doors: list[Refusal] = []
     attempts = _attempts(stays)
-    handed = _handed_on(stays)
+    handed, between = _handed_on(stays), _passing_on(stays)
     entries = _entries(stays)
     checks = [(check, entry) for check, entry in loose.checks if check.action in REFUSALS]
     checks += [(_as_check(proxied), entry) for proxied, entry in loose.proxied if not proxied.accepted]
@@ -97,7 +97,7 @@ def sort_out(loose: Loose, stays: list[Stay], names: Names, clocks: Clocks) -> T
         check = refusal.check
         if check.recipient is None:
             continue
-        if _far_end(refusal, attempts, names) or _came_through(refusal, handed):
+        if _far_end(refusal, attempts, names) or _came_through(refusal, handed, between):
             turned.far_ends.append(refusal)
             continue
         owner = _transaction(refusal, stays_by_session(entries, refusal))
@@ -188,24 +188,44 @@ def _far_end(refusal: Refusal, attempts: dict[tuple[str, str], list[float]], nam
     return False
 
 
-def _handed_on(stays: list[Stay]) -> dict[str, list[tuple[Stay, float]]]:
+Clients = frozenset[str]
+
+
+def _passing_on(stays: list[Stay]) -> Clients:
+    """Clients that brought mails which our hosts had handed to somebody else: hosts between ours."""
+    ids = {stay.known_id for stay in stays if stay.known_id and open_tries(stay)}
+    return frozenset(
+        address(stay.accepted.client.ip)
+        for stay in stays
+        if stay.parent is None and stay.accepted is not None and stay.known_id in ids and stay.accepted.client.ip
+        and not open_tries(stay)
+    )  # fmt: skip
+
+
+def _handed_on(stays: list[Stay]) -> dict[str, list[tuple[Stay, Try]]]:
     """What was handed to hosts whose log does not show it, by recipient."""
-    found: dict[str, list[tuple[Stay, float]]] = defaultdict(list)
+    found: dict[str, list[tuple[Stay, Try]]] = defaultdict(list)
     for stay in stays:
         for attempt in open_tries(stay):
-            found[attempt.attempt.recipient.lower()].append((stay, attempt.time))
+            found[attempt.attempt.recipient.lower()].append((stay, attempt))
     return found
 
 
-def _came_through(refusal: Refusal, handed: dict[str, list[tuple[Stay, float]]]) -> bool:
-    """Whether the client has this mail from one of our hosts: its own log, were it read, would tell the attempt."""
+def _came_through(refusal: Refusal, handed: dict[str, list[tuple[Stay, Try]]], entries: Clients) -> bool:
+    """Whether the client has this mail from one of our hosts: its own log, were it read, would tell the attempt.
+
+    It is the address that the mail was handed to, or one that no mail enters from.
+    """
     check = refusal.check
     if check.sender is None or not check.recipient:
         return False
-    sender = bare(check.sender)
+    sender, ip = bare(check.sender), address(check.client.ip)
     return any(
-        -RETRY <= time - refusal.time <= CLOSE and stay.sender is not None and bare(stay.sender) == sender
-        for stay, time in handed.get(check.recipient.lower(), ())
+        -RETRY <= attempt.time - refusal.time <= CLOSE
+        and stay.sender is not None
+        and bare(stay.sender) == sender
+        and (address(attempt.attempt.relay.ip) == ip or ip in entries)
+        for stay, attempt in handed.get(check.recipient.lower(), ())
     )
 
 
