@@ -1,0 +1,172 @@
+"""Lines → stays: whose lines belong together, where one queue ID was used again, and which line came twice."""
+
+# ruff: noqa: E501 - log lines are as long as they are
+
+from __future__ import annotations
+
+import pytest
+from stories import entries, links, only, put_together, read, rows
+
+GULL = """
+Nov 23 12:11:25 gull postfix/smtpd[190]: 3D0902C: client=core-out.quay.example[10.99.0.15]
+Nov 23 12:11:25 gull postfix/cleanup[194]: 3D0902C: message-id=<51459b25dbe3589c@far.example>
+Nov 23 12:11:25 gull postfix/qmgr[187]: 3D0902C: from=<tess@far.example>, size=2671, nrcpt=1 (queue active)
+Nov 23 12:11:25 gull postfix/smtp[200]: 3D0902C: to=<inga@isle.example>, relay=mail.isle.example[10.99.0.30]:25, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 4jXxDP2D9nz1Sq4t)
+Nov 23 12:11:25 gull postfix/qmgr[187]: 3D0902C: removed
+Nov 23 12:11:26 gull postfix/smtpd[190]: 3D0902C: client=dock.quay.example[10.99.0.20]
+Nov 23 12:11:26 gull postfix/cleanup[194]: 3D0902C: message-id=<3e15f92df9141608@quay.example>
+Nov 23 12:11:26 gull postfix/qmgr[187]: 3D0902C: from=<ada@quay.example>, size=2679, nrcpt=1 (queue active)
+Nov 23 12:11:26 gull postfix/smtp[208]: 3D0902C: to=<sid@far.example>, relay=mail.far.example[10.99.0.30]:25, delay=0.13, delays=0/0/0/0.13, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 4jXxDQ2g2Mz1Sq5Z)
+Nov 23 12:11:26 gull postfix/qmgr[187]: 3D0902C: removed
+"""
+BOTH = ["inga@isle.example relayed gull:3D0902C", "sid@far.example relayed gull:3D0902C"]
+
+
+def lines(text: str) -> list[str]:
+    return text.strip().split("\n")
+
+
+def test_a_queue_id_used_again_a_second_later_is_another_mail() -> None:
+    found = read(gull=GULL)
+    assert rows(found) == BOTH
+    assert [mail.id for mail in found.mails] == ["gull:postfix:3D0902C", "gull:postfix:3D0902C#2"]
+    assert [mail.message_id for mail in found.mails] == ["51459b25dbe3589c@far.example", "3e15f92df9141608@quay.example"]
+
+
+def test_a_queue_id_used_again_hours_later_is_another_mail_also_without_the_first_ones_last_line() -> None:
+    log = lines(GULL)
+    log = [*log[:4], *(line.replace("12:11:26", "15:48:09") for line in log[5:])]
+    assert rows(read(gull="\n".join(log))) == BOTH
+
+
+def test_a_queue_id_used_again_is_another_mail_also_where_no_client_line_is_left() -> None:
+    log = [line.replace("12:11:26", "15:48:09") for line in lines(GULL) if "client=" not in line]
+    assert rows(read(gull="\n".join(log))) == BOTH
+
+
+@pytest.mark.parametrize("at", range(1, 4))
+def test_a_client_line_that_a_loghost_wrote_late_opens_no_second_life(at: int) -> None:
+    log = lines(GULL)[:5]
+    log.insert(at, log.pop(0))
+    found = read(gull="\n".join(log))
+    assert rows(found) == BOTH[:1]
+    assert only(found).hops[0].client.name == "core-out.quay.example"
+
+
+def test_removed_that_a_loghost_wrote_before_the_last_delivery_opens_no_second_life() -> None:
+    log = lines(GULL)[:5]
+    log[3], log[4] = log[4], log[3]
+    assert rows(read(gull="\n".join(log))) == BOTH[:1]
+
+
+def test_lines_that_came_from_two_files_count_once() -> None:
+    once = entries(gull=GULL)
+    twice = [*once, *(entry._replace(seq=entry.seq + 500) for entry in once)]
+    assert [row.attempts for mail in put_together(twice).mails for row in mail.recipients] == [1, 1]
+    assert rows(put_together(twice)) == BOTH
+
+
+NOTICE_IN_A_REUSED_ID = """
+Jun  3 10:40:57 mail postfix/submission/smtpd[9708]: A48191855DA0: client=some.domain.name[1.2.3.4], sasl_method=PLAIN, sasl_username=user@sender.com
+Jun  3 10:40:57 mail postfix/cleanup[9709]: A48191855DA0: message-id=<ca10035e-2951-bfd5-ec7e-1a5773fce1cd@mail.sender.com>
+Jun  3 10:40:57 mail postfix/qmgr[9700]: A48191855DA0: from=<user@sender.com>, size=900, nrcpt=1 (queue active)
+Jun  3 10:40:57 mail postfix/lmtp[9717]: A48191855DA0: to=<other@sender.com>, relay=mail.sender.com[/var/run/dovecot/lmtp], delay=0.03, delays=0.01/0/0.02/0.01, dsn=2.0.0, status=sent (250 2.0.0 <other@sender.com> IkiQKTt+117kJgAAWP5Hkh Saved)
+Jun  3 10:40:58 mail postfix/qmgr[9700]: A48191855DA0: removed
+Jun  3 10:40:59 mail postfix/cleanup[9716]: A48191855DA0: message-id=<20200603104059.A48191855DA0@mail.sender.com>
+Jun  3 10:40:59 mail postfix/bounce[9719]: 776E41855DB2: sender non-delivery notification: A48191855DA0
+Jun  3 10:40:59 mail postfix/lmtp[9717]: A48191855DA0: to=<user@sender.com>, relay=mail.sender.com[/var/run/dovecot/lmtp], delay=0.03, delays=0.01/0/0.02/0.01, dsn=2.0.0, status=sent (250 2.0.0 <user@sender.com> IkiQKTt+117kJgAAWP5Hkg Saved)
+"""
+
+
+def test_a_notice_under_a_reused_id_is_a_mail_of_its_own() -> None:
+    found = read(mail=NOTICE_IN_A_REUSED_ID)
+    assert rows(found)[:2] == ["other@sender.com delivered mail:A48191855DA0", "user@sender.com delivered mail:A48191855DA0"]
+    assert {row.recipient: mail.id for mail in found.mails for row in mail.recipients if "@sender" in row.recipient} == {
+        "other@sender.com": "mail:postfix:A48191855DA0",
+        "user@sender.com": "mail:postfix:A48191855DA0#2",
+    }
+
+
+def test_one_queue_id_in_two_instances_at_once_is_two_mails() -> None:
+    # Two instances on one host, each with its own queue, may hold the same ID.
+    first = [line.replace("gull postfix/", "gull postfix-in/") for line in lines(GULL)[:5]]
+    second = [line.replace("12:11:26", "12:11:25").replace("gull postfix/", "gull postfix-out/") for line in lines(GULL)[5:]]
+    found = read(gull="\n".join([*first, *second]))
+    assert rows(found) == BOTH
+    assert sorted(mail.id for mail in found.mails) == ["gull:postfix-in:3D0902C", "gull:postfix-out:3D0902C"]
+
+
+def test_a_service_with_a_syslog_name_of_its_own_belongs_to_the_instance_of_its_queue_manager() -> None:
+    log = lines(GULL)[:5]
+    log[0] = log[0].replace("postfix/smtpd", "from-core/smtpd")
+    log[3] = log[3].replace("postfix/smtp", "to-world/smtp")
+    mail = only(read(gull="\n".join(log)))
+    assert [hop.id for hop in mail.hops] == ["gull:postfix:3D0902C"]
+    assert mail.hops[0].client.name == "core-out.quay.example"
+    assert [delivery.recipient for delivery in mail.hops[0].deliveries] == ["inga@isle.example"]
+
+
+def test_each_retry_is_one_attempt_and_the_last_decides() -> None:
+    found = read(
+        gull="""
+        Nov 23 12:11:22 gull postfix/smtpd[188]: 1E84840: client=dock.quay.example[10.99.0.20]
+        Nov 23 12:11:22 gull postfix/cleanup[194]: 1E84840: message-id=<8fb62ef87d70257e@reef.example>
+        Nov 23 12:11:22 gull postfix/qmgr[187]: 1E84840: from=<u20@reef.example>, size=1515, nrcpt=2 (queue active)
+        Nov 23 12:11:22 gull postfix/error[205]: 1E84840: to=<x5464b@dead.example>, relay=none, delay=0, delays=0/0/0/0, dsn=4.4.1, status=deferred (delivery temporarily suspended: connect to mx.dead.example[10.99.0.250]:25: No route to host)
+        Nov 23 12:11:25 gull postfix/qmgr[187]: 1E84840: from=<u20@reef.example>, size=1515, nrcpt=2 (queue active)
+        Nov 23 12:11:28 gull postfix/smtp[197]: 1E84840: to=<x5464b@dead.example>, relay=none, delay=6, delays=2.9/0/3.1/0, dsn=4.4.1, status=deferred (connect to mx.dead.example[10.99.0.250]:25: No route to host)
+        """
+    )
+    (row,) = only(found).recipients
+    assert (row.outcome, row.attempts, row.reason) == (
+        "deferred",
+        2,
+        "connect to mx.dead.example[10.99.0.250]:25: No route to host",
+    )
+
+
+def test_a_message_id_that_is_empty_is_no_message_id() -> None:
+    mail = only(
+        read(
+            mx1="""
+            2026-11-23T01:04:30.695089+00:00 mx1 postfix/smtpd[109]: A9ADD2B2985: client=client.lab.test[10.77.0.250]
+            2026-11-23T01:04:30.695743+00:00 mx1 postfix/cleanup[112]: A9ADD2B2985: message-id=<>
+            2026-11-23T01:04:30.696571+00:00 mx1 postfix/qmgr[105]: A9ADD2B2985: from=<paula@planet.lab.test>, size=1102, nrcpt=2 (queue active)
+            """
+        )
+    )
+    assert mail.message_id == ""
+
+
+def test_the_same_id_on_two_hosts_is_two_mails() -> None:
+    other = GULL.replace(" gull ", " tern ")
+    found = read(gull="\n".join(lines(GULL)[:5]), tern="\n".join(lines(other)[5:]))
+    assert rows(found) == ["inga@isle.example relayed gull:3D0902C", "sid@far.example relayed tern:3D0902C"]
+    assert links(found) == []
+
+
+def test_an_exim_message_is_one_stay_with_its_ids_clock_and_all_its_lines() -> None:
+    mail = only(
+        read(
+            exim1="""
+            2026-11-23 01:04:20 1xVITk-00000b-19 <= paula@planet.lab.test H=(relay1.lab.test) [10.77.0.14] P=esmtp S=1931 id=CA+9f7528003d34=d7299d60_w@mail.gmail.example
+            2026-11-23 01:04:20 1xVITk-00000b-19 => bella@beta.lab.test <roam2@gamma.lab.test> R=delta_out T=remote_smtp H=mailbox2.lab.test [10.77.0.16] K C="250 2.0.0 Ok: 1968 bytes queued as 5A5972FCB66"
+            2026-11-23 01:04:20 1xVITk-00000b-19 Completed
+            """
+        )
+    )
+    (hop,) = mail.hops
+    assert (hop.mta, hop.removed, hop.client.ip, mail.size) == ("exim", True, "10.77.0.14", 1931)
+    assert mail.message_id == "CA+9f7528003d34=d7299d60_w@mail.gmail.example"
+
+
+def test_what_an_exim_cutthrough_delivers_before_it_accepts_is_the_same_stay() -> None:
+    # `>>` is logged before `<=`; the same queue ID, one life.
+    found = read(
+        exim="""
+        1999-03-02 09:44:33 10HmaX-000000005vi-0000 >> u@domain.com R=all T=smtp H=127.0.0.1 [127.0.0.1] C="250 OK id=10HmaY-000000005vi-0000"
+        1999-03-02 09:44:34 10HmaX-000000005vi-0000 <= sender@source.dom H=(ehlo.domain) [127.0.0.1] P=smtp S=sss
+        1999-03-02 09:44:34 10HmaX-000000005vi-0000 Completed
+        """
+    )
+    assert [mail.id for mail in found.mails] == ["exim:exim:10HmaX-000000005vi-0000"]
