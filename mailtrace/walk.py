@@ -315,7 +315,7 @@ class _Walk:
     def _queries(self, asks: dict[tuple[str, str], tuple[float, float]]) -> Iterator[LogQuery]:
         """One query for each set of literals' hosts; all literals of a host go together."""
         by_host: dict[str, dict[str, tuple[float, float]]] = {}
-        for (host, literal), window in asks.items():
+        for (host, literal), window in _without_repeats(asks).items():
             by_host.setdefault(host, {})[literal] = window
             self.asked[(host, literal)] = window
         same: dict[tuple[tuple[str, ...], float, float], list[str]] = {}
@@ -333,6 +333,19 @@ class _Walk:
                 self.warnings.append(
                     Warning_("max-hops", f"{mail.id}: a path of {longest} hops is longer than max_hops allows")
                 )
+
+
+def _without_repeats(asks: dict[tuple[str, str], tuple[float, float]]) -> dict[tuple[str, str], tuple[float, float]]:
+    """What is asked of all hosts is not asked of one besides, unless much farther."""
+    out = dict(asks)
+    for (host, literal), (low, high) in asks.items():
+        everywhere = out.get((ALL, literal))
+        if host == ALL or everywhere is None:
+            continue
+        if low >= everywhere[0] - NEAR and high <= everywhere[1] + NEAR:
+            out[(ALL, literal)] = (min(low, everywhere[0]), max(high, everywhere[1]))
+            del out[(host, literal)]
+    return out
 
 
 def _unknown_peers(mail: Mail, found: Assembly) -> Iterator[tuple[Peer, float]]:
