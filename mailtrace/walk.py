@@ -233,9 +233,13 @@ class _Walk:
             )
         ]
 
+    def _before(self, host: str, literal: str) -> tuple[float, float] | None:
+        """The window in which a host was asked for a literal already."""
+        return self.asked.get((host, literal)) or self.asked.get((ALL, literal))
+
     def _is_bare(self, hop: Hop) -> bool:
         """Whether a hop has no Message-ID, its own lines having been asked for."""
-        return not hop.message_id and (hop.host, hop.queue_id) in self.asked
+        return not hop.message_id and self._before(hop.host, hop.queue_id) is not None
 
     def _open_ends(self, mail: Mail, found: Assembly) -> Iterator[Want]:
         """What one mail leaves open."""
@@ -265,7 +269,7 @@ class _Walk:
 
     def _life(self, hop: Hop) -> tuple[float, float]:
         """Where the lines of one hop are looked for: near, then farther, then as far as a queue keeps a message."""
-        before = self.asked.get((hop.host, hop.queue_id))
+        before = self._before(hop.host, hop.queue_id)
         begun = hop.client != Peer() or hop.local
         delay = max((d.delay or 0.0 for d in hop.deliveries), default=0.0)
         low, high = hop.first - NEAR - (0.0 if begun else delay), hop.last + NEAR
@@ -304,7 +308,7 @@ class _Walk:
     ) -> None:
         key = (host, literal)
         low, high = window
-        before = self.asked.get(key) or self.asked.get((ALL, literal))
+        before = self._before(host, literal)
         if before is not None and before[0] <= low + 1 and before[1] >= high - 1:
             return
         if before is not None:
