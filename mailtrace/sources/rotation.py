@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePath
 
 _MAGIC = re.compile(r"[*?[]")
 # logrotate (plain, dateext, dateformat), newsyslog, savelog, cronolog and postlogd: a number or a date.
@@ -72,13 +72,18 @@ def _names(folder: Path) -> list[str]:
 
 
 def siblings(path: Path) -> list[Path]:
-    """The rotated logs of `mail.log`: `mail.log.1`, `mail.log.2.gz`, `mail.log-20260101.xz`, `mail-20260101.log`.
+    """The rotated logs of a log that are there: see `rotated`."""
+    return [path.with_name(name) for name in rotated(path.name, _names(path.parent))]
 
-    By name only, sorted by it; their order in time is told by their stamps.
+
+def rotated(log: str, names: Iterable[str]) -> list[str]:
+    """Of the names in a folder the rotated logs of `mail.log`: `mail.log.1`, `mail.log-20260101.xz`, `mail-2026.log`.
+
+    By name only, in the order given; their order in time is told by their stamps.
     """
-    stem, suffix = path.stem, path.suffix
-    patterns = [re.escape(path.name) + _MARK + _PACKED]
-    if suffix:  # logrotate's `extension .log`
-        patterns.append(re.escape(stem) + _MARK + re.escape(suffix) + _PACKED)
-    rotated = re.compile("|".join(patterns))
-    return [path.with_name(name) for name in _names(path.parent) if name != path.name and rotated.fullmatch(name)]
+    name = PurePath(log)
+    patterns = [re.escape(log) + _MARK + _PACKED]
+    if name.suffix:  # logrotate's `extension .log`
+        patterns.append(re.escape(name.stem) + _MARK + re.escape(name.suffix) + _PACKED)
+    shape = re.compile("|".join(patterns))
+    return [other for other in names if other != log and shape.fullmatch(other)]

@@ -55,7 +55,9 @@ class KnownHosts:
         self._keys: list[KnownKey] | None = None
         self._lock = threading.Lock()
 
-    def judge(self, name: str, port: int, kind: str, key: bytes, *, alias: bool = False) -> tuple[Verdict, KnownKey | None]:
+    def judge(
+        self, name: str, port: int, kind: str, key: bytes, *, alias: bool = False
+    ) -> tuple[Verdict, KnownKey | None]:
         """What the files say of the key of a server, and the line that says it.
 
         `name` is the host as it is connected to, or its `HostKeyAlias`, which stands for any port (`alias`).

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 from mailtrace.clocks import WIDEST, Clocks
 from mailtrace.model import LogEntry, Parser, Stamp, Zone
-from mailtrace.sources.logfile import LogFile
 
 HOUR = 3600.0
 DAY = 86400
@@ -17,7 +17,22 @@ LATE = 600.0
 _PROBE = 4096
 _MOST = 1 << 20
 _STAMPS = 3
+_LEVELS = 3  # so many steps of a bisection are looked ahead
 _NEAR = 1 << 16  # so close, reading is cheaper than looking
+
+
+class Text(Protocol):
+    """A log of which any place can be read."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes of it; fewer at its end."""
+
+    def expect(self, places: Sequence[int], size: int) -> None:
+        """Hear where it may be read next: one that is far away fetches all of that at once."""
 
 
 class LogClock:
@@ -107,13 +122,14 @@ def last_stamp(text: bytes | bytearray, parser: Parser) -> Stamp | None:
     return None
 
 
-def samples(log: LogFile, places: int, size: int) -> Iterator[tuple[int, bytes]]:
+def samples(log: Text, places: int, size: int) -> Iterator[tuple[int, bytes]]:
     """Whole lines from several places of a plain file, its beginning and its end among them."""
     if log.size <= places * size:
         yield 0, log.read(0, log.size)
         return
-    for place in range(places):
-        offset = (log.size - size) * place // (places - 1)
+    offsets = [(log.size - size) * place // (places - 1) for place in range(places)]
+    log.expect(offsets, size)
+    for offset in offsets:
         text = log.read(offset, size)
         start = text.find(b"\n") + 1 if offset else 0
         end = text.rfind(b"\n") + 1
@@ -124,11 +140,13 @@ def samples(log: LogFile, places: int, size: int) -> Iterator[tuple[int, bytes]]
 class Places:
     """Where in a plain log the lines of a window stand, by bisection; what was seen on the way is remembered."""
 
-    def __init__(self, parser: Parser) -> None:
+    def __init__(self, parser: Parser, probe: int = _PROBE) -> None:
+        """`probe` are the bytes that are read at a place."""
         self._parser = parser
+        self._size = probe
         self._seen: dict[int, list[Stamp]] = {}
 
-    def bounds(self, log: LogFile, clock: LogClock, start: float | None, end: float | None) -> tuple[int, int]:
+    def bounds(self, log: Text, clock: LogClock, start: float | None, end: float | None) -> tuple[int, int]:
         """The part of the file that holds every line of a window: first and last byte.
 
         It may be larger than needed, where lines are out of order or carry no stamp; never smaller.
@@ -146,13 +164,14 @@ class Places:
         high = log.size if end is None else self._bisect(log, not_behind)[1]
         return low, max(low, high)
 
-    def _bisect(self, log: LogFile, goes_on: Callable[[list[Stamp]], bool]) -> tuple[int, int]:
+    def _bisect(self, log: Text, goes_on: Callable[[list[Stamp]], bool]) -> tuple[int, int]:
         """The last place that was seen where `goes_on` holds, and the first one behind it where it does not."""
         low, high = 0, log.size
         while high - low > _NEAR:
             middle = (low + high) // 2
             found = self._seen.get(middle)
             if found is None:
+                log.expect(_halves(low, high, _LEVELS), self._size)
                 found = self._seen[middle] = self._probe(log, middle, high)
             if goes_on(found):
                 low = middle
@@ -160,9 +179,9 @@ class Places:
                 high = middle
         return low, high
 
-    def _probe(self, log: LogFile, offset: int, limit: int) -> list[Stamp]:
+    def _probe(self, log: Text, offset: int, limit: int) -> list[Stamp]:
         """A few stamps from `offset` on; none where there is none within a reasonable distance."""
-        size = _PROBE
+        size = self._size
         while True:
             text = log.read(offset, min(size, limit - offset))
             start, end = text.find(b"\n") + 1, text.rfind(b"\n") + 1
@@ -170,3 +189,11 @@ class Places:
             if found or size >= min(_MOST, limit - offset):
                 return found
             size *= 16
+
+
+def _halves(low: int, high: int, levels: int) -> list[int]:
+    """The places that the next steps of a bisection can look at."""
+    if not levels or high - low <= _NEAR:
+        return []
+    middle = (low + high) // 2
+    return [middle, *_halves(low, middle, levels - 1), *_halves(middle, high, levels - 1)]

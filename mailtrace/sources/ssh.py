@@ -1,0 +1,244 @@
+"""The source `ssh`: logs where they are, on the servers.
+
+Hosts that lead to the same machine share one connection; some machines are read at a time (`forks`), each by a thread
+of its own, and what they find is handed on as it comes. A machine that fails costs itself only, and `coverage` says so.
+"""
+
+from __future__ import annotations
+
+import shlex
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from queue import Empty, Full, Queue
+from typing import TYPE_CHECKING
+
+from mailtrace.errors import DataError
+from mailtrace.model import Coverage, Fleet, HostLogs, LogEntry, LogQuery, Parser
+from mailtrace.sources import ssh_commands
+from mailtrace.sources.catalog import JOURNAL, STDIN, Name
+from mailtrace.sources.division import Division
+from mailtrace.sources.extent import add
+from mailtrace.sources.ssh_connect import Connector
+from mailtrace.sources.ssh_options import Options, Way
+from mailtrace.sources.ssh_server import SOURCE, RemoteLog, Server, Settings, Traffic
+
+if TYPE_CHECKING:
+    from mailtrace.config import SshConfig
+    from mailtrace.model import Stamp
+
+_WAITING = 64  # chunks of entries that may wait to be taken
+_TICK = 0.2
+
+Progress = Callable[[int, int], None]
+
+
+class SshSource:
+    """Logs on servers. `hosts` are those whose logs they are."""
+
+    def __init__(
+        self,
+        logs: Sequence[HostLogs],
+        make_parser: Callable[[HostLogs], Parser],
+        fleet: Fleet,
+        *,
+        access: SshConfig,
+        progress: Progress | None = None,
+    ) -> None:
+        """Connect to nothing yet. `progress` is called with the machines that were read and those to read."""
+        self.hosts = tuple(dict.fromkeys(log.host for log in logs))
+        self.progress = progress
+        self.traffic = Traffic()
+        self._logs = tuple(logs)
+        self._access = access
+        self._fleet = fleet
+        settings = {log.host: log for log in reversed(logs)}
+        self._options = Options(access)
+        self._settings = Settings(
+            connect=Connector(access).connect,
+            make_parser=lambda host: make_parser(settings[host]),
+            zone_of=lambda host: (settings[host].time_zone if host in settings else "") or fleet.zone(host),
+            divide=lambda hosts, nobody: Division(hosts, fleet, nobody),
+            hosts=frozenset(self.hosts),
+            sudo=access.sudo,
+            sudo_pass=access.sudo_pass,
+            now=time.time(),
+            traffic=self.traffic,
+        )
+        self._servers: list[Server] | None = None
+        self._unknown: list[Coverage] = []
+
+    # -------------------------------------------------------------------------------------- the protocol
+
+    def query(self, query: LogQuery) -> Iterator[LogEntry]:
+        """Entries of the lines that answer, in the order in which they come; those of one log in its order."""
+        servers = [server for server in self._all() if server.concerned(query) and not server.failed]
+        for chunk in self._at_once(servers, lambda server: server.query(query)):
+            yield from chunk
+
+    def coverage(self) -> list[Coverage]:
+        """What was read, one item per host and configured log, and one for each problem."""
+        out = list(self._unknown)
+        for server in self._servers or ():
+            items: dict[tuple[str, str], Coverage] = {}
+            for log in sorted((log for log in server.logs if log.read), key=lambda log: (log.base, str(log.path))):
+                for host in _hosts_of(log):
+                    item = items.setdefault((host, log.pattern), Coverage(host, SOURCE))
+                    add(item, host, log, _span(log))
+                    if log.lines is not None and log.division is None:
+                        item.lines = (item.lines or 0) + log.lines
+            out += [*items.values(), *server.problems.values()]
+        return sorted(out, key=lambda item: (item.host, item.problem != "", item.names))
+
+    def samples(self) -> list[LogEntry]:
+        """What was read of each log to learn what its stamps mean, whatever was asked."""
+        return [entry for server in self._servers or () for log in server.logs for entry in log.sample]
+
+    def zone(self, host: str) -> str:
+        """The zone of a host by its own word, "" where it has not been asked or its log is on another machine."""
+        return next((zone for server in self._servers or () if (zone := server.zone(host))), "")
+
+    def plan(self, query: LogQuery) -> list[str]:
+        """Each login and each command as it would run, and the sudoers lines that allow just these."""
+        out: list[str] = []
+        for server in self._all():
+            if server.concerned(query):
+                out += self._plan(server, query)
+        out += [f"{item.host}: {item.problem}" for item in self._unknown]
+        return out
+
+    def check(self) -> list[Coverage]:
+        """Log in everywhere, list and open every configured log, and read no more than its first and last stamps."""
+
+        def look(server: Server) -> Iterator[list[LogEntry]]:
+            server.check()
+            return iter(())
+
+        for _ in self._at_once(self._all(), look):
+            pass
+        return self.coverage()
+
+    def close(self) -> None:
+        """Log out everywhere."""
+        threads = [threading.Thread(target=server.close, daemon=True) for server in self._servers or ()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(2)
+
+    # -------------------------------------------------------------------------------------- machines
+
+    def _all(self) -> list[Server]:
+        """Every machine, once for all hosts whose logs are on it."""
+        if self._servers is None:
+            ways: dict[object, Way] = {}
+            names: dict[object, dict[str, list[str]]] = {}
+            for log in self._logs:
+                try:
+                    way = self._options.way(log.host)
+                except DataError as error:
+                    self._unknown.append(Coverage(log.host, SOURCE, log.log_files, problem=str(error), missing=True))
+                    continue
+                ways.setdefault(way.machine, way)
+                patterns = names.setdefault(way.machine, {})
+                for pattern in log.log_files:
+                    hosts = patterns.setdefault(pattern, [])
+                    hosts += [log.host] if log.host not in hosts else []
+            self._servers = [
+                Server(way, [Name(pattern, tuple(hosts)) for pattern, hosts in names[key].items()], self._settings)
+                for key, way in ways.items()
+            ]
+        return self._servers
+
+    def _at_once(
+        self, servers: Sequence[Server], work: Callable[[Server], Iterator[list[LogEntry]]]
+    ) -> Iterator[list[LogEntry]]:
+        """What some machines have to say, `forks` of them at a time, each in a thread."""
+        waiting = deque(servers)
+        ready: Queue[list[LogEntry] | BaseException | None] = Queue(_WAITING)
+        enough = threading.Event()
+
+        def put(item: list[LogEntry] | BaseException | None) -> bool:
+            while not enough.is_set():
+                with suppress(Full):
+                    ready.put(item, timeout=_TICK)
+                    return True
+            return False
+
+        def turn() -> None:
+            while not enough.is_set():
+                try:
+                    server = waiting.popleft()
+                except IndexError:
+                    return
+                try:
+                    if not all(put(chunk) for chunk in work(server)):
+                        return
+                except BaseException as error:  # noqa: BLE001 - raised again where the entries are wanted
+                    put(error)
+                put(None)
+
+        threads = [
+            threading.Thread(target=turn, name=f"mailtrace-ssh-{number}", daemon=True)
+            for number in range(min(max(self._access.forks, 1), len(servers)))
+        ]
+        for thread in threads:
+            thread.start()
+        done = 0
+        try:
+            while done < len(servers):
+                try:
+                    item = ready.get(timeout=_TICK)  # not for ever: a signal has to get through
+                except Empty:
+                    continue
+                if item is None:
+                    done += 1
+                    if self.progress is not None:
+                        self.progress(done, len(servers))
+                elif isinstance(item, BaseException):
+                    raise item
+                else:
+                    yield item
+        finally:
+            enough.set()
+            if done < len(servers):
+                for server in servers:
+                    server.stop()
+            for thread in threads:
+                thread.join(2)
+
+    # -------------------------------------------------------------------------------------- plans
+
+    def _plan(self, server: Server, query: LogQuery) -> list[str]:
+        way = server.way
+        through = "".join(f" through {jump.shown}" for jump in way.jumps)
+        through += f" through {way.command}" if way.command else ""
+        out = [f"{', '.join(server.hosts)}: log in as {way.shown}{through}"]
+        if server.hosts != (way.name,) or way.address != way.name:
+            out[0] += f" (ssh {shlex.quote(way.name)})"
+        commands = server.plan(query)
+        out += [f"  {what}: {command}" for what, command in commands]
+        if self._access.sudo:
+            files = [name.pattern for name in server.names if name.pattern not in (STDIN, JOURNAL)]
+            allowed = ssh_commands.sudoers(way.user, _folders(files), files)
+            if any(name.pattern == JOURNAL for name in server.names):
+                allowed.append(ssh_commands.sudoers_journal(way.user))
+            out += [f"  sudoers: {line}" for line in allowed]
+        return out
+
+
+def _folders(files: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(f"{file.rpartition('/')[0]}/" for file in files))
+
+
+def _hosts_of(log: RemoteLog) -> list[str]:
+    """The hosts that a log tells of."""
+    if log.division is None:
+        return [log.host]
+    return sorted({*filter(None, log.hosts), *log.found, *log.counted, *(log.clock.hosts if log.clock else ())})
+
+
+def _span(log: RemoteLog) -> tuple[Stamp | None, Stamp | None]:
+    return log.first, log.last
