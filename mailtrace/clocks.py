@@ -124,7 +124,7 @@ class Clocks:
                 clock.near = min(clock.near, max(sure))
 
     def shift(self, host: str, seconds: float) -> None:
-        """A hand-off proves that this host's unproved zone is `seconds` further east than assumed."""
+        """A hand-off proves that this host's unproved zone is `seconds` further east than assumed (0: as assumed)."""
         for (name, _), clock in self._clocks.items():
             if name == host and not clock.proved_by:
                 clock.shift += seconds
@@ -137,14 +137,16 @@ class Clocks:
 
     def notes(self) -> list[ClockNote]:
         """One note for each host and kind of stamp, in order."""
-        out = []
+        known = {host for host, _zone in self._clocks}
+        wrong = [(host, skew) for host, skew in self.skew.items() if host not in known]
+        out = [ClockNote(host, None, "stamp", round(skew, 3), "stamp") for host, skew in wrong]
         for (host, zone), clock in sorted(self._clocks.items()):
             skew = round(self.skew.get(host, 0.0), 3)
             if zone is Zone.UTC:
                 out.append(ClockNote(host, None, "stamp", skew, "stamp"))
             else:
                 out.append(ClockNote(host, clock.offset(), clock.year_from(), skew, clock.how()))
-        return out
+        return sorted(out, key=lambda note: note.host)
 
 
 class Clock:

@@ -47,11 +47,13 @@ def rows(assembly: Assembly) -> list[str]:
 
 def links(assembly: Assembly) -> list[str]:
     """Every link once, sorted: `from kind to certainty`; a hop is its host and queue ID."""
-    return sorted({
-        f"{_short(link.from_)} {link.kind.value} {_short(link.to)} {link.certainty.value}"
-        for mail in assembly.mails
-        for link in mail.links
-    })
+    return sorted(
+        {
+            f"{_short(link.from_)} {link.kind.value} {_short(link.to)} {link.certainty.value}"
+            for mail in assembly.mails
+            for link in mail.links
+        }
+    )
 
 
 def _short(hop: str) -> str:

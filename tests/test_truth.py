@@ -48,7 +48,9 @@ def whole(name: str) -> Report:
 
 def rows_of(mails: Iterable[Mail]) -> Counter[tuple[object, ...]]:
     """The rows of mails, as they are compared."""
-    return Counter((r.recipient, r.original_recipient, r.outcome, path_of(r)) for mail in mails for r in mail.recipients)
+    return Counter(
+        (r.recipient, r.original_recipient, r.outcome, path_of(r)) for mail in mails for r in mail.recipients
+    )
 
 
 # ------------------------------------------------------------------------------------------------ edited logs
@@ -101,7 +103,9 @@ def later(wrong: str, seconds: float) -> Edit:
             return line
         move = timedelta(seconds=seconds)
         line = BSD.sub(lambda m: f"{_bsd(m[0], 2000) + move:%b %e %H:%M:%S}", line, count=1)
-        line = ISO.sub(lambda m: (datetime.fromisoformat(m[0]) + move).isoformat(timespec="microseconds"), line, count=1)
+        line = ISO.sub(
+            lambda m: (datetime.fromisoformat(m[0]) + move).isoformat(timespec="microseconds"), line, count=1
+        )
         return SPACED.sub(lambda m: str(datetime.fromisoformat(m[0]) + move), line, count=1)
 
     return edit
@@ -270,7 +274,13 @@ def check_without(name: str, gone: str, report: Report) -> None:
 
 @pytest.mark.parametrize(
     "name,seed",
-    [("fleet", 1), ("fleet", 2), ("fleet", 3), ("rough", 1), *(pytest.param("rough", s, marks=pytest.mark.slow) for s in (2, 3))],
+    [
+        ("fleet", 1),
+        ("fleet", 2),
+        ("fleet", 3),
+        ("rough", 1),
+        *(pytest.param("rough", s, marks=pytest.mark.slow) for s in (2, 3)),
+    ],
 )
 def test_with_lines_lost_no_path_mixes_two_mails(name: str, seed: int, tmp_path: Path) -> None:
     report = trace(edited(name, tmp_path, losing(0.05, seed)))

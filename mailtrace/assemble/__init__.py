@@ -295,6 +295,6 @@ def _turned_away(door: Door) -> Mail:
 
 def _words(check: Check) -> str:
     """A refusal's reply in full; its text may hold the codes already."""
-    if check.code and check.text.startswith(check.code):
+    if check.text.startswith(check.code or check.dsn):
         return check.text
     return " ".join(part for part in (check.code, check.dsn, check.text) if part)

@@ -30,7 +30,10 @@ def test_a_queue_id_used_again_a_second_later_is_another_mail() -> None:
     found = read(gull=GULL)
     assert rows(found) == BOTH
     assert [mail.id for mail in found.mails] == ["gull:postfix:3D0902C", "gull:postfix:3D0902C#2"]
-    assert [mail.message_id for mail in found.mails] == ["51459b25dbe3589c@far.example", "3e15f92df9141608@quay.example"]
+    assert [mail.message_id for mail in found.mails] == [
+        "51459b25dbe3589c@far.example",
+        "3e15f92df9141608@quay.example",
+    ]
 
 
 def test_a_queue_id_used_again_hours_later_is_another_mail_also_without_the_first_ones_last_line() -> None:
@@ -80,8 +83,13 @@ Jun  3 10:40:59 mail postfix/lmtp[9717]: A48191855DA0: to=<user@sender.com>, rel
 
 def test_a_notice_under_a_reused_id_is_a_mail_of_its_own() -> None:
     found = read(mail=NOTICE_IN_A_REUSED_ID)
-    assert rows(found)[:2] == ["other@sender.com delivered mail:A48191855DA0", "user@sender.com delivered mail:A48191855DA0"]
-    assert {row.recipient: mail.id for mail in found.mails for row in mail.recipients if "@sender" in row.recipient} == {
+    assert rows(found)[:2] == [
+        "other@sender.com delivered mail:A48191855DA0",
+        "user@sender.com delivered mail:A48191855DA0",
+    ]
+    assert {
+        row.recipient: mail.id for mail in found.mails for row in mail.recipients if "@sender" in row.recipient
+    } == {
         "other@sender.com": "mail:postfix:A48191855DA0",
         "user@sender.com": "mail:postfix:A48191855DA0#2",
     }
@@ -90,7 +98,9 @@ def test_a_notice_under_a_reused_id_is_a_mail_of_its_own() -> None:
 def test_one_queue_id_in_two_instances_at_once_is_two_mails() -> None:
     # Two instances on one host, each with its own queue, may hold the same ID.
     first = [line.replace("gull postfix/", "gull postfix-in/") for line in lines(GULL)[:5]]
-    second = [line.replace("12:11:26", "12:11:25").replace("gull postfix/", "gull postfix-out/") for line in lines(GULL)[5:]]
+    second = [
+        line.replace("12:11:26", "12:11:25").replace("gull postfix/", "gull postfix-out/") for line in lines(GULL)[5:]
+    ]
     found = read(gull="\n".join([*first, *second]))
     assert rows(found) == BOTH
     assert sorted(mail.id for mail in found.mails) == ["gull:postfix-in:3D0902C", "gull:postfix-out:3D0902C"]
