@@ -229,6 +229,10 @@ class Linker:
             if abs(seconds - zone) >= SKEWED:
                 self.clocks.skew[host] = self.clocks.skew.get(host, 0.0) + seconds - zone
             moved = True
+        for one, other in pairs:
+            for host, witness in ((one, other), (other, one)):
+                if host in unproved and witness not in unproved:
+                    self.clocks.shift(host, 0)  # compared with a sure clock, and put right above if it had to be
         return moved
 
     def timed_hosts(self) -> frozenset[str]:
