@@ -124,6 +124,7 @@ class _Walk:
         self.start_hits: set[tuple[str, str, float]] = set()
         self.examples: Counter[tuple[str, str]] = Counter()
         self.warnings: list[Warning_] = []
+        self.whole: tuple[float, float] | None = None  # the window of which every line of every host was read
 
     def run(self) -> Walked:
         """All waves, then the answer."""
@@ -134,6 +135,8 @@ class _Walk:
         for entry in self.scene.ask(query):
             self._keep(entry)
             self.start_hits.add((entry.host, entry.queue_id, entry.time))
+        if not (query.all_of or query.any_of):
+            self._read_around(query)
         found = self._assemble(self.entries.values())
         while True:
             related = self._related(self._matching(found, final=False), found.mails)
@@ -151,6 +154,21 @@ class _Walk:
                 for hop in mail.hops:
                     hop.entries = []
         return Walked(mails, found.clocks, self.warnings)
+
+    def _read_around(self, query: LogQuery) -> None:
+        """Every mail of a window is asked for: read what is near it on all hosts too, rather than ask for each ID."""
+        start = float("-inf") if query.start is None else query.start - NEAR
+        end = float("inf") if query.end is None else query.end + NEAR
+        parts: list[tuple[float | None, float | None]] = []
+        if query.hosts:
+            parts = [(None if query.start is None else start, None if query.end is None else end)]
+        else:
+            parts += [(start, query.start)] if query.start is not None else []
+            parts += [(query.end, end)] if query.end is not None else []
+        for low, high in parts:
+            for entry in self.scene.ask(LogQuery((), (), (), low, high)):
+                self._keep(entry)
+        self.whole = (start, end)
 
     def _keep(self, entry: LogEntry) -> None:
         """Remember a line once, however many waves bring it."""
@@ -235,7 +253,7 @@ class _Walk:
 
     def _before(self, host: str, literal: str) -> tuple[float, float] | None:
         """The window in which a host was asked for a literal already."""
-        return self.asked.get((host, literal)) or self.asked.get((ALL, literal))
+        return self.asked.get((host, literal)) or self.asked.get((ALL, literal)) or self.whole
 
     def _is_bare(self, hop: Hop) -> bool:
         """Whether a hop has no Message-ID, its own lines having been asked for."""
@@ -265,7 +283,8 @@ class _Walk:
                         yield host, delivery.recipient, (delivery.time - 60, delivery.time + 60)
             if hop.id not in followed and not hop.local:
                 yield from _upstream(hop, mail.recipients, found, window, bare=self._is_bare(hop))
-                yield from _at_the_door(hop, mail.recipients)
+                if self.whole is None:
+                    yield from _at_the_door(hop, mail.recipients)
 
     def _life(self, hop: Hop) -> tuple[float, float]:
         """Where the lines of one hop are looked for: near, then farther, then as far as a queue keeps a message."""
