@@ -232,7 +232,19 @@ class _Walk:
         for mail in mails:
             for host, literal, window in self._open_ends(mail, found):
                 self._add(asks, host, literal, window)
+        for host, literal, window in self._whose_attempt(found):
+            self._add(asks, host, literal, window)
         return asks
+
+    def _whose_attempt(self, found: Assembly) -> Iterator[Want]:
+        """The other end of a refusal that the search began with: the line of our own host whose attempt it was."""
+        begun = [line for line in found.unclaimed if (line.host, line.queue_id, line.time) in self.start_hits]
+        for line in begun:
+            check = line.event
+            if isinstance(check, Check) and check.recipient:
+                time = found.utc(line)
+                for host in found.hosts_of(check.client):
+                    yield host, check.recipient, (time - AROUND, time + AROUND)
 
     def _related(self, meant: list[Mail], mails: list[Mail]) -> list[Mail]:
         """The mails that are meant, and those that may turn out to be parts of them: same Message-ID, or neither has

@@ -325,7 +325,7 @@ def test_the_report_is_the_same_byte_for_byte_in_any_order_of_files(name: str) -
 
 
 def test_a_mail_is_found_whole_by_the_one_recipient_that_was_refused() -> None:
-    # 10:15:22 mx-west: NOQUEUE: reject: RCPT from …: 550 5.1.1 <nosuch85a6@beta.lab.test>: …; the mail's other recipient
+    # mx-west: NOQUEUE: reject: RCPT from …: 550 5.1.1 <nosuch85a6@beta.lab.test>: …; the mail's other recipient
     # was taken in the same transaction, and no line of that stay names the refused one.
     found = rows_of(trace(truth.fleet("rough"), recipient="nosuch85a6@beta.lab.test").mails)
     assert {(row[0], row[2]) for row in found} == {

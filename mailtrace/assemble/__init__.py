@@ -47,6 +47,7 @@ class Assembly:
     _names: Names
     _doors: dict[str, list[LogEntry]]
     _named: dict[str, tuple[str, ...]]
+    unclaimed: list[LogEntry]  # refusals of an attempt of one of the fleet's own hosts, whose line is not there
 
     def utc(self, entry: LogEntry) -> float:
         """The corrected moment of an entry."""
@@ -103,7 +104,8 @@ def assemble(
         doors[mail.id] = [refusal.entry for refusal in door.refusals]
     mails.sort(key=lambda mail: (mail.first, mail.id))
     named = {stay.id: _named(stay) for stay in stays} if keep_entries else {}
-    return Assembly(mails, clocks.notes(), clocks, names, doors, named)
+    unclaimed = [refusal.entry for refusal, stay in turned.far_ends if stay is None]
+    return Assembly(mails, clocks.notes(), clocks, names, doors, named, unclaimed)
 
 
 def _nowhere(_host: str) -> str:
@@ -124,6 +126,8 @@ def _named(stay: Stay) -> tuple[str, ...]:
     ids += [queue_id for filtered, _entry in stay.filtered for queue_id in (filtered.queue_id, *filtered.queued_as)]
     if stay.accepted is not None:
         ids.append(stay.accepted.parent)
+    if stay.parent is not None and stay.kind == LinkKind.BOUNCED:
+        ids.append(stay.parent.queue_id)
     return tuple(sorted({queue_id for queue_id in ids if queue_id and queue_id != stay.queue_id}))
 
 
@@ -135,7 +139,17 @@ def _refusals(turned: Turned, stays: list[Stay]) -> dict[str, list[LogEntry]]:
         found.setdefault(ids[key], []).extend(refusal.entry for refusal, _certainty in refusals)
     for (key, _recipient), again in turned.retried.items():
         found.setdefault(ids[key], []).extend(refusal.entry for refusal in again)
+    for refusal, stay in turned.far_ends:
+        if stay is not None:
+            found.setdefault(_root(stay).id, []).append(refusal.entry)
     return found
+
+
+def _root(stay: Stay) -> Stay:
+    """Where the mail of a stay begins."""
+    while stay.parent is not None and stay.kind != LinkKind.BOUNCED:
+        stay = stay.parent
+    return stay
 
 
 def _corrected(span: Span, clocks: Clocks) -> Span:

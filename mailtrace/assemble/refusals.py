@@ -46,7 +46,9 @@ class Turned:
         self.doors: list[Door] = []
         self.of: dict[int, list[tuple[Refusal, Certainty]]] = defaultdict(list)  # id(stay) → refused in its transaction
         self.retried: dict[tuple[int, str], list[Refusal]] = defaultdict(list)  # (id(stay), recipient) → greylisted
-        self.far_ends: list[Refusal] = []
+        self.far_ends: list[
+            tuple[Refusal, Stay | None]
+        ] = []  # with the stay whose attempt it was, where its line is there
 
     def concern(self, stay: Stay) -> bool:
         """Whether anything was refused of a stay's mail."""
@@ -97,8 +99,9 @@ def sort_out(loose: Loose, stays: list[Stay], names: Names, clocks: Clocks) -> T
         check = refusal.check
         if check.recipient is None:
             continue
-        if _far_end(refusal, attempts, names) or _came_through(refusal, handed, between):
-            turned.far_ends.append(refusal)
+        far, whose = _far_end(refusal, attempts, names)
+        if far or _came_through(refusal, handed, between):
+            turned.far_ends.append((refusal, whose))
             continue
         owner = _transaction(refusal, stays_by_session(entries, refusal))
         if owner is not None and check.action != "defer":
@@ -145,13 +148,16 @@ def _gather(loose: list[tuple[Check, LogEntry]], clocks: Clocks) -> list[Refusal
     return sorted(found.values(), key=lambda r: (r.time, r.host, r.entry.seq))
 
 
-def _attempts(stays: list[Stay]) -> dict[tuple[str, str], list[float]]:
-    """Times of all unsuccessful attempts by (host, recipient)."""
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+Attempts = dict[tuple[str, str], list[tuple[float, Stay]]]
+
+
+def _attempts(stays: list[Stay]) -> Attempts:
+    """All unsuccessful attempts by (host, recipient): when, and of which stay."""
+    found: Attempts = defaultdict(list)
     for stay in stays:
         for attempt in stay.tries:
             if attempt.attempt.status != "sent":
-                found[(stay.host, attempt.attempt.recipient.lower())].append(attempt.time)
+                found[(stay.host, attempt.attempt.recipient.lower())].append((attempt.time, stay))
     return found
 
 
@@ -172,20 +178,21 @@ def stays_by_session(entries: dict[tuple[str, str], list[Stay]], refusal: Refusa
     return [s for s in group if s.head.pid == refusal.entry.pid]
 
 
-def _far_end(refusal: Refusal, attempts: dict[tuple[str, str], list[float]], names: Names) -> bool:
-    """Whether the client is a host whose own log tells of this attempt."""
+def _far_end(refusal: Refusal, attempts: Attempts, names: Names) -> tuple[bool, Stay | None]:
+    """Whether the client is a host whose own log tells of this attempt, and whose attempt it was."""
     client = refusal.check.client
     recipient = (refusal.check.recipient or "").lower()
     hosts = frozenset({refusal.host}) if loopback(client) else names.of(client)
     for host in hosts:
         if host not in names.hosts:
             continue
-        times = attempts.get((host, recipient))
-        if times and any(abs(time - refusal.time) <= CLOSE * 2 for time in times):
-            return True
+        near = [(abs(time - refusal.time), stay.id, stay) for time, stay in attempts.get((host, recipient), ())]
+        away, _id, whose = min(near, key=lambda item: item[:2], default=(CLOSE * 3, "", None))
+        if away <= CLOSE * 2:
+            return True, whose
         if not loopback(client):
-            return True
-    return False
+            return True, None
+    return False, None
 
 
 Clients = frozenset[str]
@@ -257,9 +264,7 @@ def _later(refusal: Refusal, entries: dict[tuple[str, str], list[Stay]]) -> Stay
     return None
 
 
-def _own_checks(
-    stay: Stay, turned: Turned, attempts: dict[tuple[str, str], list[float]], names: Names, clocks: Clocks
-) -> None:
+def _own_checks(stay: Stay, turned: Turned, attempts: Attempts, names: Names, clocks: Clocks) -> None:
     """Refusals that a stay logged under its own queue ID."""
     if stay.parent is not None:
         return
@@ -269,8 +274,9 @@ def _own_checks(
         client = check.client if check.client != Peer() else (stay.accepted.client if stay.accepted else check.client)
         time = clocks.utc(entry.host, entry.zone, entry.time)
         refusal = Refusal(stay.host, time, check._replace(client=client), entry)
-        if _far_end(refusal, attempts, names):
-            turned.far_ends.append(refusal)
+        far, whose = _far_end(refusal, attempts, names)
+        if far:
+            turned.far_ends.append((refusal, whose))
         else:
             turned.of[id(stay)].append((refusal, Certainty.PROVEN))
 
