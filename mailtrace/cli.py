@@ -107,10 +107,12 @@ def tracing(given: Given) -> int:
 @command(*flags.PLAY, positional="job")
 def play(given: Given) -> int:
     """Run jobs, one after the other; the worst exit code wins."""
-    from mailtrace.request import wrong
+    from mailtrace.request import recipes, wrong
 
     if not given["job"]:
-        raise wrong("play what?", "write mailtrace play JOB…")
+        raise wrong("play what?", f"write mailtrace play JOB…; these come with mailtrace: {', '.join(recipes())}")
+    if given["print_job"] and len(given["job"]) > 1:
+        raise wrong("--print-job prints one job", "name one")
     worst = 0
     for path in given["job"]:
         request = _Request("", {**given, "job": path})
@@ -124,7 +126,11 @@ def play(given: Given) -> int:
 def lint(given: Given) -> int:
     """Tell what is wrong with jobs and configs, without running them."""
     from mailtrace.load import lint as problems_of
+    from mailtrace.load import lintable
 
+    if given["plan"]:
+        _put("".join(f"{_visible(str(file))}\n" for path in given["path"] or ["."] for file in lintable(path)))
+        return 0
     problems = problems_of(given["path"] or ["."])
     for problem in problems:
         _put(f"{problem}\n")
@@ -150,8 +156,10 @@ class _Request:
     """What one command line asks for, from flags to exit code. `kind` is "" where the job file says it."""
 
     def __init__(self, kind: str, given: Given) -> None:
+        from mailtrace.request import job_file
+
         self.kind = kind
-        self.given = given
+        self.given = {**given, "job": job_file(given["job"])} if given["job"] else given
         self.sets: list[str] = []
         self.only_looks = bool(given.get("plan") or given.get("check") or given.get("print_job"))
 
@@ -186,7 +194,8 @@ class _Request:
                 secrets=self._secrets(),
             )
         except RequestError as error:
-            raise RequestError([as_flags(problem, self.given) for problem in error.problems]) from None
+            # A flag may set several values of a job, and is still wrong once.
+            raise RequestError(dict.fromkeys(as_flags(problem, self.given) for problem in error.problems)) from None
 
     def _config_of_job(self, path: str) -> ConfigLike:
         """What leads over a job's own config: the one that the flags name; where nobody names any, our own logs."""
@@ -333,11 +342,17 @@ def _folded(line: str) -> str:
 
 def _ask(question: str) -> str:
     """The user's answer. Ctrl-D stops the conversation."""
+    from select import select
+
     from mailtrace.interactive import Stopped
 
+    sys.stdout.write(question)
     sys.stdout.flush()
+    # `input` by itself would not hear of a Ctrl-C between its prompt and its wait.
+    while not select([sys.stdin], [], [], 0.2)[0]:
+        pass
     try:
-        return input(question)
+        return input()
     except EOFError:
         _put("\n")
         raise Stopped from None
@@ -627,6 +642,15 @@ class App(Program):
             raise Exit
         _usage(super().parse_cleanup)
 
+    def execute(self) -> None:
+        """As Invoke; from here on Ctrl-C is the command's, which has something to tell."""
+        import signal
+
+        handler = signal.getsignal(signal.SIGINT)
+        if callable(handler) and handler is not signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        super().execute()
+
     def print_version(self) -> None:
         """`mailtrace 0.1.0`."""
         from mailtrace import __version__
@@ -660,7 +684,7 @@ EXAMPLES = {
         "",
         "  mailtrace trace -k user@example.com --since '2h ago'",
         "  mailtrace trace --log mx1=/tmp/mx1/mail.log --log mx2=/tmp/mx2/mail.log -k 4bXyZ1",
-        "  mailtrace play jobs/demo.yaml",
+        "  mailtrace play demo",
     ],
     "run": ["mailtrace run -c config.yaml -h mx1 -k user@example.com --time '2025-07-21 10:00' --time-range 10h"],
     "trace": [
@@ -819,7 +843,9 @@ class _Arranger:
         if flag is None:
             raise self._wrong(f'what is "{word}"?', f"see mailtrace {self.task.name} --help")
         if not flag.many:
-            if not yaml and not os.access(word, os.F_OK):
+            from mailtrace.request import job_file
+
+            if not yaml and not os.access(job_file(word), os.F_OK):
                 raise self._wrong(f'there is no job file "{word}"', f"to search for a text: -k {word}")
             if flag.name in self.once:
                 raise self._wrong("one job at a time", "mailtrace play runs several")
@@ -830,11 +856,27 @@ class _Arranger:
         return Exit(_visible(said), code=USAGE)
 
 
+def _open_closed() -> None:
+    """Put something in the place of standard streams that are closed, or a log gets their numbers and our output.
+
+    Writing to a closed standard output goes wrong, as it does for other programs; nobody can be told of what happens
+    to standard error.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            got = os.open(os.devnull, os.O_WRONLY if number != 1 else os.O_RDONLY)
+            os.dup2(got, number)
+            if got != number:
+                os.close(got)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
+
+
 program = App(namespace=namespace, name="mailtrace", binary="mailtrace", config_class=OwnConfig)
 
 
 def main() -> None:
     """The `mailtrace` program."""
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -77,6 +77,11 @@ def judge(report: Report, expects: Iterable[Expect]) -> list[Expectation]:
     return [_judge(report, expect) for expect in expects]
 
 
+def wants_nothing(expects: Iterable[Expect]) -> bool:
+    """Whether a job says that it may find nothing (`found: false`, `count: 0`): then it has not failed to find it."""
+    return any(expect.name in _COUNTS and _counted(expect, 0)[0] for expect in expects)
+
+
 def _judge(report: Report, expect: Expect) -> Expectation:
     """One expectation over all mails."""
     rows = [(mail, row) for mail in report.mails for row in mail.recipients]

@@ -64,8 +64,8 @@ WHERE = Group(
         Flag("limit", "only these hosts and clusters; commas or repeated", "HOSTS", many=True),
     ),
 )
-JOB = Flag("job", "a job file; the other flags lead over it", "FILE")
-JOBS = Flag("job", "a job file", "FILE", many=True)
+JOB = Flag("job", "a job file, or a recipe by name; the other flags lead over it", "FILE")
+JOBS = Flag("job", "a job file, or a recipe that comes with mailtrace by name, as in demo", "FILE", many=True)
 SET = (
     Flag("var", "set a variable of the job", "NAME=VALUE", "e", many=True),
     Flag("set", "set any value of the job, as in walk.max_hops=5", "KEY=VALUE", many=True),
@@ -133,12 +133,22 @@ TRACING = (
     Group("Passwords", OPENSEARCH_PASSWORD),
 )
 PLAY = (
-    Group("Jobs", (JOBS, *SET, *LOOK)),
+    Group("Jobs", (JOBS, *SET, PRINT_JOB, *LOOK)),
     WHERE,
     Group("What comes out", (ALL, *TIMES, *TELL)),
     PASSWORDS,
 )
-LINT = (Group("What to look at", (Flag("path", "a job, a config or a folder of them", "PATH", many=True), *TELL)),)
+LINT = (
+    Group(
+        "What to look at",
+        (
+            Flag("path", "a job, a config or a folder of them", "PATH", many=True),
+            Flag("plan", "show which files that are; open none"),
+            Flag("check", "the same as without it: lint never reads a log"),
+            *TELL,
+        ),
+    ),
+)
 
 Given = dict[str, Any]
 """What was typed: the flags' keys with their values; a flag that was not given is None, an empty list, False or 0."""

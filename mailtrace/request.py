@@ -69,6 +69,19 @@ def wrong(message: str, hint: str = "") -> RequestError:
     return RequestError([Problem(message, hint=hint)])
 
 
+def job_file(name: str) -> str:
+    """The path of a job: a bare word that is no file here is the recipe of that name that comes with mailtrace."""
+    if PurePath(name).name != name or PurePath(name).suffix or Path(name).is_file():
+        return name
+    recipe = data_folder() / "jobs" / f"{name}.yaml"
+    return str(recipe) if recipe.is_file() else name
+
+
+def recipes() -> list[str]:
+    """The names of the recipes that come with mailtrace."""
+    return sorted(path.stem for path in (data_folder() / "jobs").glob("*.yaml"))
+
+
 def settings(kind: str, given: Given, *, job: bool) -> dict[str, Any]:
     """What the flags say, as values of a job by their dotted names (`find.sender`).
 
@@ -119,6 +132,10 @@ def as_flags(problem: Problem, given: Given) -> Problem:
         return replace(problem, file="", path="--format")
     if problem.message == "there is no config":
         return replace(problem, hint="name one with -c FILE, or logs with --log [HOST=]PATH")
+    if problem.path == "config" and not problem.file and isinstance(given.get("config_path"), str):
+        return replace(problem, path="--config-path", hint="")
+    if problem.path.endswith("time_zone") and (given.get("tz") or given.get("utc")) and not problem.line:
+        return replace(problem, file="", path="--tz")
     typed = problem.file.startswith("--set ")
     found = _FIND.match(problem.file if typed else problem.path) if typed or not problem.file else None
     flag = next((flag for flag in ASK.flags if found and flag.find == found[1]), None)

@@ -344,12 +344,15 @@ def test_flags_lead_over_the_job(mailtrace: Callable[..., Said]) -> None:
         ("trace -c {c} --since 2026-01-02 --until 2026-01-01", 2, "ends before it starts"),
         ("trace -c {c} --time-range 2h", 2, "time"),
         ("trace -c {c} --limit nope", 2, 'there is no host or cluster "nope"'),
-        ("trace -c {c} --tz Mars/Olympus", 2, "Mars/Olympus"),
+        ("trace -c {c} --tz Mars/Olympus", 2, '--tz: "Mars/Olympus" is not a time zone'),
         ("trace -c {c} --log-level LOUD", 2, "--log-level LOUD"),
         ("trace -c {c} --set walk.max_hop=5", 2, "max_hops"),
         ("trace -c {c} --format tomeline", 2, "timeline"),
         ("trace -c /nope.yaml -k x", 2, "/nope.yaml"),
-        ("trace -c / -k x", 2, "/"),
+        ("trace -c /nope.yaml -k x", 2, '--config-path: there is no config "/nope.yaml"\n'),
+        ("trace -c / -k x", 2, '--config-path: "/" is a folder'),
+        ("play demoo", 2, "demoo: cannot be read"),
+        ("play demo recipe --print-job", 2, "--print-job prints one job"),
         ("play /nope.yaml", 2, "/nope.yaml"),
         ("lint /nope.yaml", 2, "1 problem"),
         ("tracing -c {c}", 2, "tracing extra"),
@@ -397,6 +400,46 @@ def test_lint_tells_where_and_nothing_is_right_silently(mailtrace: Callable[...,
     assert "keywords" in said.out
     assert "1 problem" in said.err
     assert mailtrace("lint", DEMO.parent) == (0, "", "")
+
+
+def test_a_recipe_is_played_by_its_name_from_anywhere(
+    mailtrace: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    played = mailtrace("play", "demo", "--utc")
+    assert played.code == 0
+    assert played == mailtrace("trace", "demo", "--utc")
+    printed = mailtrace("play", "demo", "--print-job")
+    assert printed == mailtrace("trace", "demo", "--print-job")
+    Path("demo.yaml").write_text(printed.out)
+    Path("demo").mkdir()
+    assert mailtrace("play", "demo.yaml", "--utc") == played
+    assert mailtrace("play", "demo", "--utc") == played
+    assert "demo" in mailtrace("play").err
+
+
+def test_lint_can_show_what_it_would_read(mailtrace: Callable[..., Said], tmp_path: Path) -> None:
+    for name in ("one.yaml", "two.yml"):
+        (tmp_path / name).touch()
+    os.mkfifo(tmp_path / "pipe")  # opening it would wait for ever
+    said = mailtrace("lint", tmp_path, tmp_path / "pipe", "--plan")
+    assert said == (0, f"{tmp_path}/one.yaml\n{tmp_path}/two.yml\n{tmp_path}/pipe\n", "")
+    assert mailtrace("lint", DEMO.parent, "--check") == (0, "", "")
+
+
+def test_a_wrong_flag_is_told_once_whatever_it_sets(mailtrace: Callable[..., Said]) -> None:
+    for line in (f"trace -c {CONFIG} -k x", "play demo"):
+        assert mailtrace(*line.split(), "--tz", "Mars/X").err.count("Mars/X") == 1
+
+
+def test_a_config_may_come_through_a_pipe(mailtrace: Callable[..., Said]) -> None:
+    config = Path(CONFIG).read_text().replace("[mx1.log", f"[{DEMO}/mx1.log")
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as end:
+        end.write(config)
+    said = mailtrace("trace", "-c", f"/dev/fd/{read}", "-h", "mx1", "--limit", "mx1", "-k", "wolf", "--check")
+    os.close(read)
+    assert (said.code, said.out) == (0, f"mx1: ok ({DEMO}/mx1.log)\n")
 
 
 def test_a_plan_opens_nothing(mailtrace: Callable[..., Said], tmp_path: Path) -> None:
@@ -499,6 +542,15 @@ def test_what_was_found_is_reported_when_the_run_is_stopped(tmp_path: Path, numb
         assert process.wait(20) == code
         assert "Traceback" not in process.stderr.read()
     assert json.loads(out.read_text())["partial"] is True
+
+
+def test_a_closed_standard_stream_is_no_bug() -> None:
+    line = f"{PROGRAM} trace -c {CONFIG} -k wolf"
+    for end, code in ((">&-", 4), ("2>&- >/dev/null", 0), ("<&- >/dev/null", 0), (">&- 2>&-", 4)):
+        done = subprocess.run(["sh", "-c", f"{line} {end}"], check=False, capture_output=True, text=True, timeout=60)
+        assert (end, done.returncode) == (end, code)
+        assert "Traceback" not in done.stderr
+        assert "bug" not in done.stderr
 
 
 # ------------------------------------------------------------------------------------------ mailtrace run

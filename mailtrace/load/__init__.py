@@ -35,6 +35,7 @@ __all__ = [
     "data_folder",
     "find_config",
     "lint",
+    "lintable",
     "literal",
     "load_config",
     "load_job",
@@ -52,6 +53,7 @@ PRECEDENCE = {"default": 0, "config": 1, "environment": 2, "job": 3, "command li
 DEFAULT_EXPORT = {"trace": "timeline", "graph": "dot", "tracing": "otlp"}
 ENTRY_POINTS = {"source": "mailtrace.sources", "parse": "mailtrace.parsers", "export": "mailtrace.exporters"}
 
+_RELATIVE = "the path is relative to the job file"
 _SECRET_KEY = re.compile(r"\b(?:password|passphrase|sudo_pass|authorization)\b", re.IGNORECASE)
 _JOB_KEYS = frozenset({"version", "kind", "vars", "find", "source", "parse", "walk", "export", "expect"})
 _CONFIG_KEYS = frozenset({"method", "ssh_config", "opensearch_config", "files_config", "clusters", "domain", "hosts"})
@@ -129,7 +131,10 @@ def lint(paths: Iterable[str | Path]) -> list[Problem]:
     """
     problems: list[Problem] = []
     for path in paths:
-        for file in _yaml_files(Path(path), problems):
+        files = lintable(path)
+        if not files:
+            problems.append(Problem("there is no *.yaml in this folder", str(path)))
+        for file in files:
             tree, found = _open(file, "job")
             if tree is not None and _is_config(tree):
                 read = _config(file, problems, [], {})
@@ -139,6 +144,19 @@ def lint(paths: Iterable[str | Path]) -> list[Problem]:
             else:
                 _job(file, problems, {}, [], None, [], linting=True)
     return _sorted(problems)
+
+
+def lintable(path: str | Path) -> list[Path]:
+    """What `lint` reads: a file, or all YAML files of a folder and of those below it that are not hidden."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return [folder]
+    return sorted(
+        file
+        for ending in ("*.yaml", "*.yml")
+        for file in folder.rglob(ending)
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    )
 
 
 # -------------------------------------------------------------------------------------------- documents
@@ -384,11 +402,12 @@ def _config_file(own: Node, problems: list[Problem], overrides: list[Override], 
     """The config whose path the job gives."""
     try:
         path = base / at_home(own.value)
-        there = path.is_file()
+        folder, there = path.is_dir(), path.exists()  # a pipe is as good as a file: -c <(decrypt config.yaml)
     except (OSError, ValueError):
-        there = False
-    if not there:
-        problems.append(own.problem(f'there is no config "{own.value[:200]}"', "the path is relative to the job file"))
+        folder = there = False
+    if folder or not there:
+        what = f'"{own.value[:200]}" is a folder' if folder else f'there is no config "{own.value[:200]}"'
+        problems.append(own.problem(what, "" if own.value.startswith(("/", "~")) else _RELATIVE))
         return None
     return _config(_shown_path(path), problems, overrides, {})
 
@@ -404,21 +423,6 @@ def _is_config(tree: Node) -> bool:
     """Whether a document is a config rather than a job, by its keys."""
     keys = set(tree.value) if isinstance(tree.value, dict) else set()
     return len(keys & _CONFIG_KEYS) > len(keys & _JOB_KEYS)
-
-
-def _yaml_files(path: Path, problems: list[Problem]) -> list[Path]:
-    """A file, or all YAML files of a folder and of those below it that are not hidden."""
-    if not path.is_dir():
-        return [path]
-    found = sorted(
-        file
-        for ending in ("*.yaml", "*.yml")
-        for file in path.rglob(ending)
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
-    )
-    if not found:
-        problems.append(Problem("there is no *.yaml in this folder", str(path)))
-    return found
 
 
 # ---------------------------------------------------------------------------------------------- secrets

@@ -1,0 +1,19 @@
+"""The start of the `mailtrace` program: so small that Ctrl-C is heard while the rest is still being read."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+
+def main() -> None:
+    """Run the program; Ctrl-C before a command has begun ends it without a word."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not for `nohup`, or in a shell's background
+        signal.signal(signal.SIGINT, _leave)
+    from mailtrace.cli import main as program
+
+    program()
+
+
+def _leave(number: int, frame: object) -> None:
+    sys.exit(128 + number)
