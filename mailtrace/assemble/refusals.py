@@ -19,6 +19,8 @@ from mailtrace.model import Certainty, Check, LogEntry, Peer, Proxied
 
 TRANSACTION = 30.0
 """Seconds between the refusal of one recipient and the acceptance of another in one SMTP transaction, at most."""
+PAUSE = 3.0
+"""Seconds between one recipient of a transaction and the next; a client that stays away longer has come anew."""
 RETRY = 5 * 86400.0
 """Seconds after which a client does not come back for a message that was refused for now."""
 
@@ -31,6 +33,7 @@ class Refusal(NamedTuple):
     check: Check
     entry: LogEntry
     times: int = 1
+    until: float = 0.0  # the last refusal that followed in its session without a pause, 0 for itself
 
 
 class Door(NamedTuple):
@@ -145,7 +148,23 @@ def _gather(loose: list[tuple[Check, LogEntry]], clocks: Clocks) -> list[Refusal
             found[key] = before._replace(times=before.times + check.repeats, time=min(time, before.time))
         else:
             found[key] = Refusal(entry.host, time, check, entry, check.repeats)
-    return sorted(found.values(), key=lambda r: (r.time, r.host, r.entry.seq))
+    return _in_a_row(sorted(found.values(), key=lambda r: (r.time, r.host, r.entry.seq)))
+
+
+def _in_a_row(refusals: list[Refusal]) -> list[Refusal]:
+    """Each refusal with the end of the row of refusals that it stands in."""
+    out: list[Refusal] = []
+    after: dict[tuple[object, ...], Refusal] = {}
+    for refusal in reversed(refusals):
+        key = (refusal.host, refusal.entry.pid, refusal.check.client.ip, refusal.check.sender)
+        following = after.get(key)
+        if following is not None and following.time - refusal.time <= PAUSE:
+            refusal = refusal._replace(until=following.until)  # noqa: PLW2901 - the same refusal, completed
+        else:
+            refusal = refusal._replace(until=refusal.time)  # noqa: PLW2901 - the same
+        after[key] = refusal
+        out.append(refusal)
+    return out[::-1]
 
 
 Attempts = dict[tuple[str, str], list[tuple[float, Stay]]]
@@ -243,6 +262,8 @@ def _transaction(refusal: Refusal, stays: list[Stay]) -> Stay | None:
     for stay in stays:
         head = stay.head
         late = stay.first - refusal.time
+        if stay.first - max(refusal.until, refusal.time) > PAUSE:
+            continue
         if not 0 <= late <= TRANSACTION or (late == 0 and head.seq < refusal.entry.seq) or stay.parent is not None:
             continue
         if sender is not None and stay.sender is not None and bare(sender) != bare(stay.sender):

@@ -87,6 +87,26 @@ def test_a_refusal_in_another_session_is_a_mail_of_its_own() -> None:
     assert len(found.mails) == 2
 
 
+def test_a_refusal_of_the_same_client_that_went_away_and_came_anew_is_a_mail_of_its_own() -> None:
+    # One smtpd process, one client, one sender; five seconds and a `disconnect` lie between the two mails.
+    found = read(
+        mx1="""
+        2026-11-23T01:04:32.656790+00:00 mx1 postfix/smtpd[106]: NOQUEUE: reject: RCPT from client.lab.test[10.77.0.250]: 554 5.7.1 <userf658@elsewhere.example>: Relay access denied; from=<petra@planet.lab.test> to=<userf658@elsewhere.example> proto=ESMTP helo=<client.lab.test>
+        2026-11-23T01:04:32.656989+00:00 mx1 postfix/smtpd[106]: disconnect from client.lab.test[10.77.0.250] ehlo=1 mail=1 rcpt=0/1 rset=1 quit=1 commands=4/5
+        2026-11-23T01:04:37.620776+00:00 mx1 postfix/smtpd[106]: 9786C2B298B: client=client.lab.test[10.77.0.250]
+        2026-11-23T01:04:37.621937+00:00 mx1 postfix/qmgr[105]: 9786C2B298B: from=<petra@planet.lab.test>, size=653, nrcpt=1 (queue active)
+        """
+    )
+    assert [[row.recipient for row in mail.recipients] for mail in found.mails] == [["userf658@elsewhere.example"], []]
+
+
+def test_recipients_refused_one_after_the_other_belong_to_the_one_that_was_taken_in_the_end() -> None:
+    line = "2026-11-23T07:41:{:02}.492932+01:00 osl1 postfix/smtpd[196]: NOQUEUE: reject: RCPT from unknown[10.99.0.203]: 550 5.1.1 <no{}@reef.example>: Recipient address rejected: User unknown in relay recipient table; from=<greta@isle.example> to=<no{}@reef.example> proto=ESMTP helo=<WIN-7F3K2>"
+    taken = [row for row in PART.strip().split("\n") if "reject:" not in row]
+    refused = [line.format(second, second, second) for second in (34, 36, 38, 40, 42)]
+    assert len(only(read(osl1="\n".join([*refused, *taken]))).recipients) == 6
+
+
 def test_recipients_refused_in_one_transaction_are_one_mail() -> None:
     found = read(
         mx="""
