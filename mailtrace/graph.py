@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, Union
 
-from mailtrace.model import Certainty, Delivery, Hop, Link, LinkKind, Mail, Recipient
+from mailtrace.model import Certainty, Delivery, Hop, Link, LinkKind, Mail
 from mailtrace.report import visible
 
 if TYPE_CHECKING:
@@ -44,10 +45,12 @@ class Edge:
     @property
     def label(self) -> str:
         """The queue ID, or the number of messages and, where they are few, their queue IDs."""
-        if len(self.queue_ids) == 1:
-            return self.queue_ids[0]
+        times = Counter(self.queue_ids)
+        names = [name if count == 1 else f"{name} ({count:,} copies)" for name, count in times.items()]
+        if len(names) == 1:
+            return names[0]
         count = f"{len(self.queue_ids):,} messages"
-        return "\n".join([count, *self.queue_ids]) if self.named and len(self.queue_ids) <= NAMED else count
+        return "\n".join([count, *names]) if self.named and len(names) <= NAMED else count
 
 
 class MailGraph:
@@ -150,10 +153,17 @@ def _link_style(link: Link) -> str:
 def _handed_out(mail: Mail, hops: dict[str, Hop], known: dict[str, str]) -> list[tuple[Hop, str, str]]:
     """The hand-offs to hosts that have no hop here, each message once."""
     out: dict[tuple[str, str, str], tuple[Hop, str, str]] = {}
+    sent: dict[str, dict[str, Delivery]] = {}
     for row in mail.recipients:
         hop = hops.get(row.path[-1].hop) if row.path and row.outcome in _OPEN_ENDED else None
-        delivery = _last_sent(hop, row) if hop is not None else None
-        if hop is None or delivery is None or delivery.local:
+        if hop is None:
+            continue
+        if hop.id not in sent:
+            sent[hop.id] = _last_sent(hop)
+        last = sent[hop.id]
+        mine = [last[name] for name in {row.recipient.lower(), row.original_recipient.lower()} if name in last]
+        delivery = max(mine or last.values(), key=lambda d: d.time, default=None)
+        if delivery is None or delivery.local:
             continue
         name = delivery.relay.name or delivery.relay.ip
         if name:
@@ -162,8 +172,12 @@ def _handed_out(mail: Mail, hops: dict[str, Hop], known: dict[str, str]) -> list
     return list(out.values())
 
 
-def _last_sent(hop: Hop, row: Recipient) -> Delivery | None:
-    names = {row.recipient.lower(), row.original_recipient.lower()}
-    sent = [d for d in hop.deliveries if d.status == "sent"]
-    mine = [d for d in sent if {d.recipient.lower(), d.original_recipient.lower()} & names]
-    return max(mine or sent, key=lambda d: d.time, default=None)
+def _last_sent(hop: Hop) -> dict[str, Delivery]:
+    """By each name of a recipient, its last delivery that went out."""
+    out: dict[str, Delivery] = {}
+    for delivery in hop.deliveries:
+        if delivery.status == "sent":
+            for name in (delivery.recipient.lower(), delivery.original_recipient.lower()):
+                if name not in out or out[name].time < delivery.time:
+                    out[name] = delivery
+    return out

@@ -162,7 +162,27 @@ def test_parallel_edges_of_many_mails_are_merged_and_counted() -> None:
     assert edges(graph(2)) == [("mx", "box", "2 messages\nA0\nA1")]
     assert edges(graph(9)) == [("mx", "box", "9 messages")]
     assert edges(graph(1200)) == [("mx", "box", "1,200 messages")]
+    copies = MailGraph()
+    copies.add_hop("mx", "box", "A0")
+    copies.edges[0].queue_ids += ["A0", "A1"]
+    assert edges(copies) == [("mx", "box", "3 messages\nA0 (2 copies)\nA1")]
+    copies.edges[0].queue_ids.pop()
+    assert edges(copies) == [("mx", "box", "A0 (2 copies)")]
     assert '"2 messages\\nA0\\nA1"' in str(graph(2))
+
+
+def test_a_graph_of_thousands_of_recipients_takes_no_square_of_them() -> None:
+    class Counted(str):  # noqa: SLOT000 - it only counts
+        looked = 0
+
+        def lower(self) -> str:
+            Counted.looked += 1
+            return super().lower()
+
+    names = [Counted(f"u{i}@d.example") for i in range(2000)]
+    out = hop("out", "AAA", *(delivery(to, relay="mx.d.example[192.0.2.1]:25", reply="250 OK 1") for to in names))
+    MailGraph.of(report(mail([out], [row(to, "relayed", out) for to in names])))
+    assert Counted.looked < 10 * len(names)
 
 
 def test_a_host_outside_that_took_the_mail_is_a_dashed_node() -> None:

@@ -40,6 +40,8 @@ NAMES = 12
 """Up to so many recipients of a group are named."""
 ALIKE = 4
 """More branches than this that differ in nothing but their queue IDs are told as one."""
+BRANCHES = 20
+"""Where a way parts into more, so many branches are told, those that failed before others."""
 WIDE = 100
 """From this width on a line of many has room for a queue ID."""
 TOLD = 2
@@ -323,14 +325,27 @@ class _Story:
                 return
             depth += 1
         deep = len(rail) > self.screen.width // 4
+        groups, rest = self._told(groups)
         for i, group in enumerate(groups):
-            last = i == len(groups) - 1
+            last = i == len(groups) - 1 and not rest
             inner = rail if deep else rail + ("   " if last else "│  ")
             self._line(None, self._names(group), rail + ("└─ " if last else "├─ "), inner)
             if self._alike(group, depth):
                 self._many(group, depth, inner)
             else:
                 self._go(group, depth, inner)
+        if rest:
+            left = [row for group in rest for row in group]
+            more = [Span(f"{count(len(rest), 'more branch', 'more branches')}: ", "bold"), *_tally(left)]
+            self._line(None, [*more, Span("  (--all tells all)", "dim")], rail + "└─ ", rail + "   ")
+
+    def _told(self, groups: list[list[Recipient]]) -> tuple[list[list[Recipient]], list[list[Recipient]]]:
+        """The branches to tell, and those to count."""
+        if self.writer.options.all or len(groups) <= BRANCHES:
+            return groups, []
+        order = sorted(groups, key=lambda group: all(_mark(row.outcome).style == _GOOD for row in group))
+        told = {id(group) for group in order[:BRANCHES]}
+        return [group for group in groups if id(group) in told], [group for group in groups if id(group) not in told]
 
     def _groups(self, rows: Sequence[Recipient], depth: int) -> list[list[Recipient]]:
         """Rows that go on together, in order; where many go on alike, those that differ in queue IDs only."""
@@ -354,8 +369,16 @@ class _Story:
         return path[depth].id if depth < len(path) else self._end(row)
 
     def _end(self, row: Recipient) -> Hashable:
-        reason = "" if row.outcome == "delivered" else self._impersonal(row.reason, row)
-        return (row.outcome, reason, row.attempts, row.certainty)
+        reason, other = "", ("", "")
+        if row.outcome != "delivered":
+            reason, other = self._impersonal(row.reason, row), self._other_side(row)
+        return (row.outcome, reason, other, row.attempts, row.certainty)
+
+    def _other_side(self, row: Recipient) -> tuple[str, str]:
+        """Name and address of who had the last word."""
+        path = self.paths[id(row)]
+        attempts = self._attempts(path[-1], None, row) if path else []
+        return (attempts[-1].relay.name, attempts[-1].relay.ip) if attempts else ("", "")
 
     def _shape(self, row: Recipient, depth: int) -> Hashable:
         return (tuple(hop.host for hop in self.paths[id(row)][depth:]), self._end(row))
@@ -970,8 +993,11 @@ class _Footer:
             )
         for problem, same in _by(items, lambda item: item.problem).items():
             if problem:
-                style = "red" if any(item.missing for item in same) else "yellow"
-                self._item("Looked at", [Span(f"✗ {_hosts(item.host for item in same)}: {visible(problem)}", style)])
+                lacks = any(item.missing for item in same)
+                style = "red" if lacks else "yellow"
+                hosts = [item.host for item in same if item.host]
+                named = f"{_hosts(hosts)}: " if hosts else ""  # a log that nobody is named for
+                self._item("Looked at", [Span(f"{'✗' if lacks else '!'} {named}{visible(problem)}", style)])
 
     def _span(self, items: Sequence[Coverage]) -> str:
         """From when to when there are logs: of all of them, since what one host lacks is a gap."""

@@ -198,6 +198,38 @@ def test_recipients_with_the_same_refusal_are_told_together() -> None:
     assert text.count("bounced by box [10.0.0.9]: 550 <…>: unknown") == 1
 
 
+def test_a_refusal_is_told_of_the_host_that_gave_it() -> None:
+    names = ["a@alpha.example", "b@beta.example"]
+    relays = ["box[10.0.0.9]", "other[10.0.0.8]"]
+    both = (delivery(to, "bounced", at, reply="550 no such user") for to, at in zip(names, relays, strict=True))
+    mx = hop("mx", "AAA", *both)
+    text = told(report(mail([mx], [row(to, "bounced", mx, reason="550 no such user") for to in names])))
+    assert text.count("bounced by box [10.0.0.9]: 550 no such user") == 1
+    assert text.count("bounced by other [10.0.0.8]: 550 no such user") == 1
+
+
+def test_of_very_many_branches_those_that_failed_are_told_and_the_rest_counted() -> None:
+    names = [f"u{i}@d{i}.example" for i in range(300)]
+    mx = hop("mx", "AAA", *(delivery(to, relay=f"d{i}[192.0.2.1]:25", reply=f"{i}") for i, to in enumerate(names)))
+    rows = [row(to, "bounced" if i == 299 else "relayed", mx, reason=f"{i}") for i, to in enumerate(names)]
+    text = told(report(mail([mx], rows)))
+    assert len(text.splitlines()) < 60
+    assert "└─ 280 more branches: → 280 relayed  (--all tells all)" in text
+    assert "u299@d299.example" in text
+    assert told(report(mail([mx], rows)), all=True).count("─ u") == 300
+
+
+def test_a_log_that_nobody_is_named_for_and_a_mere_note_are_told_as_what_they_are() -> None:
+    made = report()
+    made.coverage = [
+        Coverage("", "files", problem="/nope.log: no such file", missing=True),
+        Coverage("mx", "files", problem="a long line was cut"),
+    ]
+    text = told(made)
+    assert "  ✗ /nope.log: no such file" in text
+    assert "  ! mx: a long line was cut" in text
+
+
 def test_a_greylisted_message_says_so_who_did_it_and_when_it_went_on() -> None:
     relay = hop(
         "relay1",
