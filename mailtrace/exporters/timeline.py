@@ -995,8 +995,8 @@ class _Footer:
             if problem:
                 lacks = any(item.missing for item in same)
                 style = "red" if lacks else "yellow"
-                hosts = [item.host for item in same if item.host]
-                named = f"{_hosts(hosts)}: " if hosts else ""  # a log that nobody is named for
+                known = [item.host for item in same if item.host]
+                named = f"{_hosts(known)}: " if known else ""  # a log that nobody is named for
                 self._item("Looked at", [Span(f"{'✗' if lacks else '!'} {named}{visible(problem)}", style)])
 
     def _span(self, items: Sequence[Coverage]) -> str:
