@@ -73,7 +73,7 @@ def picture(c: Context) -> None:
         surroundings = {**os.environ, "COLUMNS": "80", "TZ": "UTC"}
         return subprocess.run(command, cwd=HERE, env=surroundings, check=True, stdout=subprocess.PIPE, text=True).stdout
 
-    play("--set", "export=[{svg: {to: docs/demo.svg}}]")
+    play("--set", "export=[{svg: {to: jobs/demo/demo.svg}}]")
     shown = play()
     readme = HERE / "README.md"
     head, mark, rest = readme.read_text(encoding="utf-8").partition("<!-- demo -->\n```text\n")

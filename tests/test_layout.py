@@ -19,7 +19,6 @@ TOP = {
     "LICENSE",
     "README.md",
     "config.yaml.sample",
-    "docs",
     "jobs",
     "mailtrace",
     "pyproject.toml",
