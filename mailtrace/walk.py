@@ -352,11 +352,11 @@ class _Walk:
         by_host: dict[str, dict[str, tuple[float, float]]] = {}
         for (host, literal), window in _without_repeats(asks).items():
             by_host.setdefault(host, {})[literal] = window
-            self.asked[(host, literal)] = window
         same: dict[tuple[tuple[str, ...], float, float], list[str]] = {}
         for host, literals in sorted(by_host.items()):
             low = min(window[0] for window in literals.values())
             high = max(window[1] for window in literals.values())
+            self.asked.update({(host, literal): (low, high) for literal in literals})
             same.setdefault((tuple(sorted(literals)), low, high), []).append(host)
         for (words, low, high), hosts in same.items():
             yield LogQuery(() if ALL in hosts else tuple(hosts), (), words, low, high)

@@ -19,7 +19,7 @@ from mailtrace.model import Certainty, Check, LogEntry, Peer, Proxied
 
 TRANSACTION = 30.0
 """Seconds between the refusal of one recipient and the acceptance of another in one SMTP transaction, at most."""
-PAUSE = 3.0
+PAUSE = 2.0
 """Seconds between one recipient of a transaction and the next; a client that stays away longer has come anew."""
 RETRY = 5 * 86400.0
 """Seconds after which a client does not come back for a message that was refused for now."""
