@@ -66,12 +66,12 @@ def counted(entries: Iterable[LogEntry], counts: dict[str, int]) -> Iterator[Log
         yield entry
 
 
-def add(item: Coverage, host: str, log: Log, span: tuple[Stamp | None, Stamp | None]) -> None:
-    """Add one file to what is told of a host's log."""
+def add(item: Coverage, host: str, log: Log, span: tuple[Stamp | None, Stamp | None], whose: str = "") -> None:
+    """Add one file to what is told of a host's log. `whose` counts its strange lines, by default the log's own host."""
     if log.division is not None and log.head and span[0] is None:
         item.problem = f"{log.path}: holds no mail line of {host}"
     item.names = (*item.names, str(log.path))
-    item.unparsed += log.unparsed if host == log.host else 0
+    item.unparsed += log.unparsed if host == (whose or log.host) else 0
     item.matched += max(len(log.found.get(host, ())), log.counted.get(host, 0))
     if log.clock is None:
         return

@@ -83,9 +83,11 @@ class FilesSource:
         read = [log for log in self._catalog.logs if log.read]
         for log in sorted(read, key=lambda log: (log.base, str(log.path))):
             spans_of = self._spans(log)
+            whose = log.host if log.host in spans_of else next(iter(spans_of), "")
+            self._doubt(log)
             for host, span in spans_of.items():
                 item = items.setdefault((host, log.pattern), Coverage(host, SOURCE))
-                add(item, host, log, span)
+                add(item, host, log, span, whose)
                 if len(spans_of) == 1 and log.lines is not None:
                     item.lines = (item.lines or 0) + log.lines
         for log in read:
@@ -96,6 +98,15 @@ class FilesSource:
                 self._catalog.problem([log.host], str(log.path), text, missing=False)
         out = [*items.values(), *self._catalog.problems.values()]
         return sorted(out, key=lambda item: (item.host, item.problem != "", item.names))
+
+    def _doubt(self, log: Log) -> None:
+        """Say so where nothing of what was read looks like a log: then "not found" would be no answer."""
+        if not log.head and log.plain and str(log.path) != JOURNAL:
+            self._catalog.problem(log.hosts, str(log.path), f"{log.path}: is empty", missing=False)
+        known = sum(map(len, log.found.values())) + sum(log.counted.values()) > log.unparsed
+        if log.head and log.first is None and log.last is None and not known:
+            text = f"{log.path}: no line has a stamp that is known here: not a mail log, or in a form of its own"
+            self._catalog.problem(log.hosts, str(log.path), text, missing=True)
 
     def samples(self) -> list[LogEntry]:
         """What was read of each log to learn what its stamps mean, whatever was asked."""
@@ -154,7 +165,8 @@ class FilesSource:
         known.sort(key=lambda item: (item[0].base, item[0].modified, str(item[1])))
         for log, _ in known:
             log.read = log.read or not log.head  # an empty log has been read
-        known = self._without_repeats([item for item in known if item[0].head])
+        # Of a compressed one that seems empty it has to be told why.
+        known = self._without_repeats([item for item in known if item[0].head or not item[0].plain])
         if not windowed(query):
             return known
         return [item for at, item in enumerate(known) if reaches(item[0], known[at + 1 :], query)]
@@ -233,7 +245,9 @@ class FilesSource:
             for position, line in self._lines(part, file, literals, tally):
                 before = log.parser.unparsed
                 entries = list(log.parser.parse(line, log.base + position, log.whose))
-                known = log.found.setdefault(entries[0].host if entries else log.host, set())
+                # Whose a line is that nobody understands is not known where the log is not one host's.
+                whose = entries[0].host if entries else "" if log.division else log.host
+                known = log.found.setdefault(whose, set())
                 if position not in known:
                     known.add(position)
                     log.unparsed += log.parser.unparsed - before
@@ -330,7 +344,7 @@ class FilesSource:
         """The hosts that a log tells of, and from when to when."""
         if log.division is None:
             return {log.host: (log.first, log.last)}
-        hosts = sorted({*filter(None, log.hosts), *log.found, *log.counted, *(log.clock.hosts if log.clock else ())})
+        hosts = sorted({*filter(None, (*log.hosts, *log.found)), *log.counted, *(log.clock.hosts if log.clock else ())})
         new = [host for host in hosts if host not in log.spans]
         found = self._search_spans(log, log.division, new) if new else {}
         if found is None:  # a compressed log that was not read to its end

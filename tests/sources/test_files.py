@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -352,6 +355,45 @@ def test_what_cannot_be_read_is_a_problem_of_its_own(tmp_path: Path) -> None:
     assert len(problems(made)) == 5
     list(made.query(LogQuery()))
     assert len(problems(made)) == 5
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstandard.compress])
+@pytest.mark.parametrize("asked", [LogQuery(), LogQuery(any_of=("example",)), LogQuery(start=at(1), end=at(2))])
+def test_a_compressed_log_that_gives_nothing_says_why(
+    tmp_path: Path, pack: Callable[[bytes], bytes], asked: LogQuery
+) -> None:
+    data = pack(os.urandom(300).hex().encode())
+    for name, kept in (("cut", data[:14]), ("bad", data[:14] + b"\xff" * 300), ("empty", pack(b""))):
+        (tmp_path / name).write_bytes(kept)
+        made = of(tmp_path, name)
+        assert list(made.query(asked)) == []
+        assert any(item.missing for item in made.coverage()) is (name != "empty"), name
+
+
+def test_what_holds_no_stamp_is_told_to_be_no_log(tmp_path: Path) -> None:
+    (tmp_path / "some.log").write_text("one line of a letter, none of a log\n" * 1000)
+    for host in ("mx1", ""):
+        for literals in ((), ("letter",), ("missing",)):
+            made = of(tmp_path, "some.log", host=host)
+            assert list(made.query(LogQuery(any_of=literals))) == []
+            assert [(item.host, item.missing) for item in problems(made)] == [(host, True)]
+
+
+def test_an_empty_log_is_told_to_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "mail.log").touch()
+    for host in ("mx1", ""):
+        made = of(tmp_path, "mail.log", host=host)
+        assert list(made.query(LogQuery())) == []
+        assert [(item.host, item.missing) for item in problems(made)] == [(host, False)]
+        assert problems(made)[0].problem.endswith("mail.log: is empty")
+
+
+def test_a_line_that_nobody_understands_brings_no_host_into_the_world(tmp_path: Path) -> None:
+    strange = "2026-01-01T00:00:00+00:00 mx2 postfix/smtp[1]: AAAAAAAAAA: something quite new\n"
+    (tmp_path / "all.log").write_text(log(at(1), 5) + strange)
+    made = of(tmp_path, "all.log", host="")
+    assert len(list(made.query(LogQuery(any_of=("AAAAAAAAAA", "0000000001"))))) == 1
+    assert [(item.host, item.unparsed, item.problem) for item in made.coverage()] == [("mx1", 1, "")]
 
 
 def test_check_opens_and_reads_the_beginning(tmp_path: Path) -> None:
