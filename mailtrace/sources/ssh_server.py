@@ -131,7 +131,7 @@ class Server:
         self.problems: dict[tuple[str, str], Coverage] = {}
         self.failed = ""
         self._settings = settings
-        self._dating = Dating(self._zone_of, settings.now)
+        self._dating = Dating(settings.zone_of, settings.now)
         self._session: Session | None = None
         self._listing: dict[str, dict[str, Listed]] = {}
         self._listed_at = -1e9
@@ -233,10 +233,6 @@ class Server:
             return True
         return len(hosts) > 1 and not self._settings.hosts.issuperset(query.hosts)
 
-    def _zone_of(self, host: str) -> str:
-        """The configured zone; else the machine's own, where it is the host whose log it is."""
-        return self._settings.zone_of(host) or self.zone(host)
-
     def zone(self, host: str) -> str:
         """The zone in which the machine writes, if it is that host and no loghost."""
         return self.machine.zone if self.hosts == (host,) else ""
@@ -247,6 +243,8 @@ class Server:
         if self._session is None:
             self._session = self._settings.connect(self.way)
             self.machine = self._hello()
+            # Assumed last, and not taken for sure: a log may have been copied here.
+            self._dating = Dating(self._settings.zone_of, self._settings.now, self.zone(*self.hosts[:1]))
         return self._session
 
     def _run(self, command: Command) -> Remote:
@@ -482,16 +480,20 @@ class Server:
         for log, text in texts.items():
             if log.plain:
                 wanted += text.pieces(_sample_places(log.size), _SAMPLE_SIZE)
+            else:
+                wanted.append(_beginning(log))
         got = self._fetch(wanted)
         for log, near in undated:
             text = texts.get(log) or _Text(log, self._fetch)
             text.cache |= {piece.offset: data for piece, data in got.items() if piece.path == str(log.path)}
+            if not log.plain:
+                text.cache = {0: got.get(_beginning(log), log.head)}
             self._dating.learn(log, near, lambda log=log, text=text: self._sample(log, text))  # type: ignore[misc]
 
     def _sample(self, log: RemoteLog, text: _Text) -> Iterator[tuple[int, bytes]]:
         if not log.plain:
-            end = log.head.rfind(b"\n") + 1
-            return iter([(0, log.head[:end])])
+            beginning = text.cache[0]
+            return iter([(0, beginning[: beginning.rfind(b"\n") + 1])])
         return samples(text, _SAMPLE_PLACES, _SAMPLE_SIZE)
 
     def _fetch(self, wanted: Sequence[Piece]) -> dict[Piece, bytes]:
@@ -772,6 +774,11 @@ def _sample_places(size: int) -> list[int]:
 def _tail(log: RemoteLog) -> Piece:
     """The end of a plain log."""
     return Piece(str(log.path), "plain", max(0, log.size - HEAD), HEAD)
+
+
+def _beginning(log: RemoteLog) -> Piece:
+    """What is sampled of a compressed log, which cannot be looked at in several places."""
+    return Piece(str(log.path), log.kind, 0, _SAMPLE_PLACES * _SAMPLE_SIZE * 2)
 
 
 def _is_file(name: Name) -> bool:
