@@ -9,7 +9,7 @@ left to ask. A loop ends because no new ID appears.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -28,6 +28,7 @@ from mailtrace.model import (
     Mail,
     Peer,
     Recipient,
+    Stored,
     Warning_,
 )
 
@@ -124,6 +125,7 @@ class _Walk:
         self.start_hits: set[tuple[str, str, float]] = set()
         self.examples: Counter[tuple[str, str]] = Counter()
         self.warnings: list[Warning_] = []
+        self.stored: dict[str, list[LogEntry]] = defaultdict(list)  # mailbox servers' own lines by Message-ID
         self.whole: tuple[float, float] | None = None  # the window of which every line of every host was read
 
     def run(self) -> Walked:
@@ -172,7 +174,15 @@ class _Walk:
 
     def _keep(self, entry: LogEntry) -> None:
         """Remember a line once, however many waves bring it."""
-        self.entries[(entry.host, entry.seq, entry.time, entry.queue_id)] = entry
+        key = (entry.host, entry.seq, entry.time, entry.queue_id)
+        if isinstance(entry.event, Stored) and entry.event.message_id and key not in self.entries:
+            self.stored[entry.event.message_id].append(entry)
+        self.entries[key] = entry
+
+    def _lines(self, mail: Mail, found: Assembly) -> list[LogEntry]:
+        """All lines of a mail, a mailbox server's own among them: those have no queue ID but the Message-ID."""
+        ids = {hop.message_id for hop in mail.hops if hop.message_id in self.stored}
+        return [*found.lines(mail), *(line for message_id in sorted(ids) for line in self.stored[message_id])]
 
     def _assemble(self, entries: Iterable[LogEntry], *, keep_entries: bool = True) -> Assembly:
         return assemble(
@@ -205,7 +215,7 @@ class _Walk:
         return [mail for mail in found.mails if mail.id in ids]
 
     def _means(self, mail: Mail, found: Assembly, *, final: bool) -> bool:
-        lines = found.lines(mail)
+        lines = self._lines(mail, found)
         if not any((e.host, e.queue_id, e.time) in self.start_hits and self._in_window(e, found) for e in lines):
             return False
         if not final:
@@ -234,6 +244,10 @@ class _Walk:
                 self._add(asks, host, literal, window)
         for host, literal, window in self._whose_attempt(found):
             self._add(asks, host, literal, window)
+        for message_id, lines in self.stored.items():
+            begun = [found.utc(e) for e in lines if (e.host, e.queue_id, e.time) in self.start_hits]
+            if begun:
+                self._add(asks, ALL, message_id, (min(begun) - NEAR, max(begun) + NEAR))
         return asks
 
     def _whose_attempt(self, found: Assembly) -> Iterator[Want]:

@@ -311,9 +311,6 @@ def test_a_refusal_of_one_own_host_by_another_leads_to_the_mail_whose_attempt_it
     }
 
 
-@pytest.mark.xfail(
-    reason="a mailbox server's line has no queue ID of its own, and the walk does not start from it", strict=True
-)
 def test_a_word_that_only_the_mailbox_servers_line_has_leads_to_the_mail() -> None:
     line = next(entry for _time, entry in lines() if "dovecot" in entry.raw and "msgid=" in entry.raw)
     word = line.raw.partition("dovecot: ")[2][:20]
