@@ -42,6 +42,7 @@ ABOUT_THE_WHOLE = {
     "test_layout.py",
     "test_library.py",
     "test_recipes.py",
+    "test_truth.py",
     "test_wheel.py",
 }
 """Tests of no single module."""
@@ -80,7 +81,7 @@ def files_for(module: str) -> list[str]:
     """The test files that a module may have, best first, all as paths within `mailtrace` and `tests`.
 
     A package is tested under its name, a vocabulary's registry beside its words. The parts of a package that is no
-    vocabulary may be tested through its face.
+    vocabulary may be tested through its face, and those of a word (`ssh_channel.py`) through the word.
     """
     path = Path(module)
     package = path.parent.name
@@ -88,7 +89,8 @@ def files_for(module: str) -> list[str]:
     if path.name == "__init__.py":
         return [whole, str(path.parent / "test_registry.py")]
     own = str(path.parent / f"test_{path.name}")
-    return [own] if package in {"", *VOCABULARIES} else [own, whole]
+    word = str(path.parent / f"test_{path.stem.partition('_')[0]}.py")  # ssh_channel.py is a part of ssh.py
+    return [own, word] if package in {"", *VOCABULARIES} else [own, whole]
 
 
 def modules() -> list[str]:
