@@ -132,8 +132,8 @@ def as_flags(problem: Problem, given: Given) -> Problem:
         return replace(problem, file="", path="--format")
     if problem.message == "there is no config":
         return replace(problem, hint="name one with -c FILE, or logs with --log [HOST=]PATH")
-    if problem.path == "config" and not problem.file and isinstance(given.get("config_path"), str):
-        return replace(problem, path="--config-path", hint="")
+    if problem.path == "config" and not problem.file and not given["log"]:
+        return replace(problem, path="--config-path" if given.get("config_path") else "$MAILTRACE_CONFIG", hint="")
     if problem.path.endswith("time_zone") and (given.get("tz") or given.get("utc")) and not problem.line:
         return replace(problem, file="", path="--tz")
     typed = problem.file.startswith("--set ")
@@ -228,7 +228,12 @@ _ZONED = ("timeline", "html", "csv")
 
 
 def names_logs(path: str) -> bool:
-    """Whether a job file says itself where its logs are. True where it can't be read: that is `load_job`'s to tell."""
+    """Whether a job file says itself where its logs are. True where it can't be read: that is `load_job`'s to tell.
+
+    What comes through a pipe can be read only once, and not here.
+    """
+    if not Path(path).is_file():
+        return True
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - a path as it was typed
             return _OWN_CONFIG.search(file.read(1 << 20)) is not None

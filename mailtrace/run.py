@@ -230,10 +230,19 @@ class _Run:
             report.mails, report.clocks = found.mails, found.clocks
             report.warnings += found.warnings
             outcome.detail = f"{len(report.mails)} mails of {self.entries} log lines"
+        if not report.mails and self._rotated_unread():
+            report.warnings.append(Warning_("no-window", "only the logs named were read; --since reaches rotated ones"))
         redact = self.job.redactor.redact
         report.coverage = [*(item for source in self.sources for item in source.coverage()), *self.lost]
         for item in report.coverage:
             item.problem = redact(item.problem)
+
+    def _rotated_unread(self) -> bool:
+        """Whether rotated logs, which only a window reaches, may lie beside those that were read."""
+        find = self.job.find
+        logs = [log for source in self.job.source if isinstance(source, FilesSource | SshSource) for log in source.logs]
+        files = any(name not in ("-", "journal") for log in logs for name in log.log_files)
+        return files and find.start is None and find.end is None
 
     def _announce(self, report: Report) -> None:
         for item in report.coverage:

@@ -442,6 +442,20 @@ def test_a_config_may_come_through_a_pipe(mailtrace: Callable[..., Said]) -> Non
     assert (said.code, said.out) == (0, f"mx1: ok ({DEMO}/mx1.log)\n")
 
 
+def test_a_job_may_come_through_a_pipe(mailtrace: Callable[..., Said]) -> None:
+    job = mailtrace("trace", "-c", CONFIG, "-k", "wolf", "--print-job").out
+    done = program("play", "/dev/stdin", "--plan", stdin=None, input=job)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"mx1: read {DEMO}/mx1.log" in done.stdout
+
+
+def test_a_config_of_the_environment_that_is_not_there_is_told_as_such(
+    mailtrace: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAILTRACE_CONFIG", "/nope.yaml")
+    assert '$MAILTRACE_CONFIG: there is no config "/nope.yaml"' in mailtrace("trace", "-k", "x").err
+
+
 def test_a_plan_opens_nothing(mailtrace: Callable[..., Said], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "mail.log")  # opening it would wait for ever
     said = mailtrace("trace", "--log", f"mx1={tmp_path}/mail.log", "-k", "x", "--plan")

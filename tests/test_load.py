@@ -139,6 +139,12 @@ def test_a_hopeless_file_is_one_clear_problem(tmp_path: Path, text: str, message
     assert message in said[0]
 
 
+@pytest.mark.parametrize("thing", [[], None, 5])
+def test_what_is_no_job_at_all_is_one_clear_problem(thing: Any) -> None:
+    with pytest.raises(RequestError, match=f"a path or a mapping, not a {type(thing).__name__}"):
+        load_job(thing)
+
+
 def test_what_is_no_file_is_one_clear_problem(tmp_path: Path) -> None:
     assert problems_of("nowhere.yaml") == ["nowhere.yaml: cannot be read: no such file or directory"]
     assert problems_of(tmp_path) == [f"{tmp_path}: cannot be read: is a directory"]

@@ -105,6 +105,13 @@ def test_an_export_that_fails_does_not_keep_the_others(tmp_path: Path) -> None:
     assert str(folder) in report.warnings[-1].message
 
 
+def test_nothing_found_without_a_window_says_that_rotated_logs_were_not_read() -> None:
+    text = "only the logs named were read; --since reaches rotated ones"
+    assert [warning.message for warning in run_job(demo(find=NOTHING)).warnings] == [text]
+    assert run_job(demo(find={**NOTHING, "since": "2026-11-01"})).warnings == []
+    assert run_job(demo()).warnings == []
+
+
 def test_exporters_run_also_when_data_is_missing(tmp_path: Path) -> None:
     source = [{"files": {}}, {"files": {"log_files": ["/nope.log"]}}]
     report = run_job(demo(source=source, export=[{"json": {"to": str(tmp_path / "x.json")}}]))

@@ -177,6 +177,8 @@ def _open(source: Any, origin: str) -> tuple[Node | None, list[Problem]]:
             # One byte more than is allowed tells that it is too large, also of a file without an end.
             data = file.read(MOST_BYTES + 1)
             size = os.fstat(file.fileno()).st_size
+    except TypeError:
+        return None, [Problem(f"a {origin} is a path or a mapping, not a {type(source).__name__}")]
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         return None, [Problem(f"cannot be read: {why.lower()}", str(source))]

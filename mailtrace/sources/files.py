@@ -101,7 +101,10 @@ class FilesSource:
 
     def _doubt(self, log: Log) -> None:
         """Say so where nothing of what was read looks like a log: then "not found" would be no answer."""
-        if not log.head and log.plain and str(log.path) != JOURNAL:
+        if str(log.path) == JOURNAL:
+            if log.first is None:
+                self._catalog.problem(log.hosts, JOURNAL, "the journal has no line of then", missing=False)
+        elif not log.head and log.plain:
             self._catalog.problem(log.hosts, str(log.path), f"{log.path}: is empty", missing=False)
         known = sum(map(len, log.found.values())) + sum(log.counted.values()) > log.unparsed
         if log.head and log.first is None and log.last is None and not known:
