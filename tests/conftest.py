@@ -34,6 +34,11 @@ HOW_TO_GET = {
     "opensearchpy": "pip install -e '.[opensearch]'",
     "opentelemetry": "pip install -e '.[tracing]'",
     "root": "run the tests as root",
+    "busybox": "apt-get install busybox-static",
+    "csh": "apt-get install csh",
+    "fish": "apt-get install fish",
+    "bash": "apt-get install bash",
+    "dash": "apt-get install dash",
 }
 """Every part a test may need, and how to get it: a program, a Python package, or `root`."""
 
