@@ -128,14 +128,15 @@ def as_sets(values: dict[str, Any]) -> list[str]:
 
 def as_flags(problem: Problem, given: Given) -> Problem:
     """A problem with a value that a flag gave, by that flag."""
+    if problem.path.endswith("time_zone") and (given.get("tz") or given.get("utc")) and not problem.line:
+        return replace(problem, file="", path="--tz")
     if given.get("format") and re.match(r"(?:--set )?export", problem.file or problem.path):
-        return replace(problem, file="", path="--format")
+        hint = f"there are: {', '.join(EXPORTERS)}" if problem.hint.startswith("there are") else problem.hint
+        return replace(problem, file="", path="--format", hint=hint)
     if problem.message == "there is no config":
         return replace(problem, hint="name one with -c FILE, or logs with --log [HOST=]PATH")
     if problem.path == "config" and not problem.file and not given["log"]:
         return replace(problem, path="--config-path" if given.get("config_path") else "$MAILTRACE_CONFIG", hint="")
-    if problem.path.endswith("time_zone") and (given.get("tz") or given.get("utc")) and not problem.line:
-        return replace(problem, file="", path="--tz")
     typed = problem.file.startswith("--set ")
     found = _FIND.match(problem.file if typed else problem.path) if typed or not problem.file else None
     flag = next((flag for flag in ASK.flags if found and flag.find == found[1]), None)

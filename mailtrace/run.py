@@ -26,7 +26,7 @@ from mailtrace.model import Coverage, LogEntry, LogQuery, Warning_
 from mailtrace.parsers import make_parser
 from mailtrace.problem import Problem
 from mailtrace.report import Report
-from mailtrace.sources import source_class
+from mailtrace.sources import SOURCES, source_class
 from mailtrace.walk import Scene, criteria, first_query, walk
 
 if TYPE_CHECKING:
@@ -424,8 +424,8 @@ def _source(
     try:
         known = source_class(description.name)
     except KeyError:
-        what = f"logs cannot be read by {description.name} yet"
-        hint = "this version reads files: name logs with --log [HOST=]PATH, or use method: files"
+        what = f"logs cannot be read by {description.name}"
+        hint = f"this mailtrace reads {', '.join(SOURCES)}; name logs with --log [HOST=]PATH, or use method: files"
         raise RequestError([Problem(what, path="source", hint=hint)]) from None
     made: Source
     if isinstance(description, FilesSource):

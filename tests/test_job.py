@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
-
-import pytest
 
 from mailtrace.config import Config, SshConfig
 from mailtrace.job import Export, Find, Job, Walk
@@ -34,16 +31,6 @@ def test_the_schema_and_walk_have_the_same_keys_and_defaults() -> None:
     assert {"max_hops": rules["max_hops"]["default"], "max_age": duration(rules["max_age"]["default"])} == (
         dataclasses.asdict(Walk())
     )
-
-
-@pytest.mark.parametrize("name", RULES["$defs"]["export"]["properties"])
-def test_every_exporter_takes_the_options_of_the_schema(name: str) -> None:
-    exporters = pytest.importorskip("mailtrace.exporters")
-    if name not in exporters.EXPORTERS:
-        pytest.skip(f"there is no exporter {name} yet")
-    options = set(RULES["$defs"]["export"]["properties"][name]["properties"]) - {"to"}
-    made: Any = exporters.exporter(name)
-    assert {field.name for field in dataclasses.fields(made) if field.init} == options
 
 
 def test_every_parser_of_the_registry_is_in_the_schema() -> None:

@@ -18,6 +18,7 @@ from mailtrace.errors import DataError, ExportError, Interrupted, RequestError
 from mailtrace.load import load_job, schema
 from mailtrace.model import Coverage, HostLogs, LogEntry, LogQuery
 from mailtrace.run import Stop, check, gather, plan, steps
+from mailtrace.sources import SOURCES
 
 DEMO = Path(__file__).parents[1] / "jobs" / "demo"
 WINDOW = {"time": "2026-11-23T01:04:24Z", "time_range": "3s"}
@@ -58,9 +59,12 @@ def test_a_wrong_job_is_a_request_error_that_names_the_path() -> None:
         run_job(demo(find={"keyword": "x"}))
 
 
-def test_a_source_that_is_not_there_yet_is_a_request_error(tmp_path: Path) -> None:
+def test_a_source_that_is_not_installed_is_a_request_error_that_names_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(SOURCES, "opensearch", raising=False)
     config = {"method": "opensearch", "opensearch_config": {"host": "h", "username": "u", "index": "i"}}
-    with pytest.raises(RequestError, match="opensearch"):
+    with pytest.raises(RequestError, match=r"by opensearch.*reads files"):
         run_job({"version": 1, "kind": "trace", "config": config})
 
 
