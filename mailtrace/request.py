@@ -52,6 +52,7 @@ SYSTEM_LOGS = ("/var/log/messages", "/var/log/syslog")
 """Where mail is logged with everything else (Alpine): read only where a server has no log of OWN_LOGS, which on
 Debian holds the same lines again."""
 
+_NEVER_EMPTY = frozenset({"message_id", "queue_id", "recipient", "subject", "client", "sasl_user"})
 _FIND = re.compile(r"(?:--set )?find\.(\w+)", re.ASCII)
 _OWN_CONFIG = re.compile(rb"""^(?:\{.*|)["']?(?:config|source)["']?\s*:""", re.MULTILINE)
 _EXIM = re.compile(r"(?:mainlog|main\.log|exim_mainlog)(?:[-.].*)?", re.ASCII)
@@ -90,6 +91,9 @@ def settings(kind: str, given: Given, *, job: bool) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for flag in ASK.flags:
         value = given.get(flag.key)
+        if flag.find in _NEVER_EMPTY and value is not None and not value.strip("<> "):
+            # Of `--queue-id "$id"` with an unset variable every mail there is would be a surprise.
+            raise wrong(f"--{flag.name} is empty", "leave it out to ask for any")
         if value is not None and value != []:
             out[f"find.{flag.find}"] = [literal(each) for each in value] if flag.many else literal(value)
     zone = _zone(given)

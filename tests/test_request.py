@@ -31,6 +31,13 @@ def test_the_null_sender_is_a_question_too() -> None:
     assert settings("trace", typed(sender=""), job=True) == {"find.sender": ""}
 
 
+@pytest.mark.parametrize("name", ["message_id", "queue_id", "recipient", "subject", "client", "sasl_user"])
+@pytest.mark.parametrize("value", ["", "<>", " "])
+def test_an_empty_question_is_not_a_question_for_everything(name: str, value: str) -> None:
+    with pytest.raises(RequestError, match="is empty"):
+        settings("trace", {name: value}, job=False)
+
+
 def test_a_command_line_without_an_export_has_its_command_s() -> None:
     assert settings("trace", typed(), job=False)["export"] == [{"timeline": {}}]
     assert settings("graph", typed(), job=False)["export"] == [{"dot": {"to": "-"}}]
