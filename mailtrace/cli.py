@@ -649,6 +649,10 @@ class App(Program):
         handler = signal.getsignal(signal.SIGINT)
         if callable(handler) and handler is not signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            os.getcwd()  # noqa: PTH109 - the question is whether it can be told
+        except OSError:
+            raise Exit("mailtrace: the folder you are in is gone; cd into another one", code=USAGE) from None
         super().execute()
 
     def print_version(self) -> None:

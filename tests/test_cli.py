@@ -559,6 +559,12 @@ def test_what_was_found_is_reported_when_the_run_is_stopped(tmp_path: Path, numb
     assert json.loads(out.read_text())["partial"] is True
 
 
+def test_a_folder_that_is_gone_is_no_bug(tmp_path: Path) -> None:
+    line = f"mkdir {tmp_path}/gone; cd {tmp_path}/gone; rmdir {tmp_path}/gone; {PROGRAM} play demo"
+    done = subprocess.run(["sh", "-c", line], check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (2, "mailtrace: the folder you are in is gone; cd into another one\n")
+
+
 def test_a_closed_standard_stream_is_no_bug() -> None:
     line = f"{PROGRAM} trace -c {CONFIG} -k wolf"
     for end, code in ((">&-", 4), ("2>&- >/dev/null", 0), ("<&- >/dev/null", 0), (">&- 2>&-", 4)):
