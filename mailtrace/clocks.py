@@ -110,6 +110,14 @@ class Clocks:
         """Whether some stamps of this host were read in a zone that no ID proves."""
         return any(not c.proved_by for (h, _), c in self._clocks.items() if h == host)
 
+    def slack(self, host: str) -> float:
+        """Seconds by which a moment of this host may be wrong since nothing proves the zone of its stamps."""
+        widest = 0.0
+        for (name, zone), clock in self._clocks.items():
+            if name == host and zone is not Zone.UTC and not clock.proved_by and not clock.by_handoff:
+                widest = max(widest, HOUR if clock.configured else WIDEST)
+        return widest
+
     def settle_years(self, faces: Iterable[tuple[str, Zone, float]]) -> None:
         """Read years that nothing proves by the fleet's other clocks: no log goes on after the latest sure moment.
 

@@ -240,8 +240,11 @@ class _Walk:
         """(host or ALL, literal) → window, for all that the mails leave open and nobody asked before."""
         asks: dict[tuple[str, str], tuple[float, float]] = {}
         for mail in mails:
-            for host, literal, window in self._open_ends(mail, found):
-                self._add(asks, host, literal, window)
+            own, slack = {hop.host for hop in mail.hops}, found.slack(mail)
+            for host, literal, (low, high) in self._open_ends(mail, found):
+                # where nothing proves the zone of a log, its hours mean nothing on another host
+                wide = 0.0 if host in own else slack
+                self._add(asks, host, literal, (low - wide, high + wide))
         for host, literal, window in self._whose_attempt(found):
             self._add(asks, host, literal, window)
         for message_id, lines in self.stored.items():
@@ -332,7 +335,8 @@ class _Walk:
         for mail in mails:
             for peer, time in _unknown_peers(mail, found):
                 unknown.setdefault(peer.ip, time)
-                self._add(asks, ALL, f"[{peer.ip}]", (time - AROUND, time + AROUND))
+                wide = AROUND + found.slack(mail)
+                self._add(asks, ALL, f"[{peer.ip}]", (time - wide, time + wide))
         for mail in found.mails if unknown else ():
             for hop in mail.hops:
                 if hop.client.ip in unknown and self._example("client", hop.client.ip):

@@ -57,6 +57,10 @@ class Assembly:
         """The entries of a mail, where `keep_entries` was asked for."""
         return [*(entry for hop in mail.hops for entry in hop.entries), *self._doors.get(mail.id, ())]
 
+    def slack(self, mail: Mail) -> float:
+        """Seconds by which the times of a mail may be wrong."""
+        return max((self._clocks.slack(host) for host in {hop.host for hop in mail.hops}), default=0.0)
+
     def hosts_of(self, peer: Peer) -> tuple[str, ...]:
         """The hosts that a relay or a client may be, () where nothing is known of it."""
         return tuple(sorted(self._names.of(peer)))
