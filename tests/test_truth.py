@@ -323,6 +323,15 @@ def test_stamps_without_year_in_another_zone_change_no_row(host: str, hours: flo
     assert note.proved_by != "machine"
 
 
+@pytest.mark.parametrize("hours", [5.5, -8])
+def test_a_search_that_begins_in_a_zone_that_nothing_proves_finds_the_whole_mail(hours: float, tmp_path: Path) -> None:
+    config = edited("fleet", tmp_path, yearless("mx1", hours, YEAR["fleet"]))
+    of_mx1 = [mail for mail in whole("fleet").mails if mail.hops and mail.hops[0].host == "mx1"]
+    for mail in of_mx1[::9]:
+        told = rows_of(trace(config, queue_id=mail.hops[0].queue_id).mails)
+        assert rows_of([mail]) <= told
+
+
 def test_stamps_without_year_in_another_zone_change_no_row_of_the_rough_fleet(tmp_path: Path) -> None:
     report = trace(edited("rough", tmp_path, yearless("mail1", -3, YEAR["rough"], was=5.5)))
     assert rows_of(report.mails) == rows_of(whole("rough").mails)
