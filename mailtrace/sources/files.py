@@ -84,7 +84,7 @@ class FilesSource:
         for log in sorted(read, key=lambda log: (log.base, str(log.path))):
             spans_of = self._spans(log)
             whose = log.host if log.host in spans_of else next(iter(spans_of), "")
-            self._doubt(log)
+            self._doubt(log, read)
             for host, span in spans_of.items():
                 item = items.setdefault((host, log.pattern), Coverage(host, SOURCE))
                 add(item, host, log, span, whose)
@@ -99,12 +99,12 @@ class FilesSource:
         out = [*items.values(), *self._catalog.problems.values()]
         return sorted(out, key=lambda item: (item.host, item.problem != "", item.names))
 
-    def _doubt(self, log: Log) -> None:
+    def _doubt(self, log: Log, read: Sequence[Log]) -> None:
         """Say so where nothing of what was read looks like a log: then "not found" would be no answer."""
         if str(log.path) == JOURNAL:
             if log.first is None:
                 self._catalog.problem(log.hosts, JOURNAL, "the journal has no line of then", missing=False)
-        elif not log.head and log.plain:
+        elif not log.head and log.plain and not any(other.head for other in read if other.hosts == log.hosts):
             self._catalog.problem(log.hosts, str(log.path), f"{log.path}: is empty", missing=False)
         known = sum(map(len, log.found.values())) + sum(log.counted.values()) > log.unparsed
         if log.head and log.first is None and log.last is None and not known:
@@ -353,7 +353,9 @@ class FilesSource:
         if found is None:  # a compressed log that was not read to its end
             return dict.fromkeys(hosts, (log.first, log.last))
         log.spans.update({host: found.get(host) for host in new})
-        return {host: log.spans[host] or (None, None) for host in hosts}
+        # Lines without a name cannot be looked for by name; a log of them is one host's from its first line on.
+        nobody = (log.first, log.last) if log.division.nameless else (None, None)
+        return {host: log.spans[host] or (nobody if host == log.host else (None, None)) for host in hosts}
 
     def _search_spans(self, log: Log, division: Division, hosts: list[str]) -> dict[str, Span] | None:
         """Look for the first and last line of each host; None where that would mean to unpack a log again."""

@@ -379,6 +379,25 @@ def test_what_holds_no_stamp_is_told_to_be_no_log(tmp_path: Path) -> None:
             assert [(item.host, item.missing) for item in problems(made)] == [(host, True)]
 
 
+def test_a_log_that_was_just_rotated_is_no_news(tmp_path: Path) -> None:
+    (tmp_path / "mail.log").touch()
+    (tmp_path / "mail.log.1").write_text(log(at(1), 5))
+    made = of(tmp_path, "mail.log*")
+    assert len(list(made.query(LogQuery()))) == 5
+    assert problems(made) == []
+
+
+def test_a_log_whose_lines_name_nobody_covers_its_folders_host(tmp_path: Path) -> None:
+    (tmp_path / "exim1").mkdir()
+    text = "2026-01-01 00:00:0{0} 1rK8Vt-0000000001a-0aBc <= a@b.example U=root P=local S=400\n"
+    (tmp_path / "exim1" / "mainlog").write_text("".join(text.replace("{0}", str(second)) for second in (1, 5)))
+    made = of(tmp_path, "*/mainlog", host="")
+    assert {entry.host for entry in made.query(LogQuery(any_of=("example",)))} == {"exim1"}
+    assert [(item.host, item.problem, item.last and item.last - (item.first or 0)) for item in made.coverage()] == [
+        ("exim1", "", 4.0)
+    ]
+
+
 def test_an_empty_log_is_told_to_be_empty(tmp_path: Path) -> None:
     (tmp_path / "mail.log").touch()
     for host in ("mx1", ""):
