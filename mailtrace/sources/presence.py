@@ -60,11 +60,11 @@ def _met(
 
 
 def _names(hosts: Iterable[str], division: Division) -> Literals:
-    """The names of some hosts, as the head of a line holds them: in syslog or in JSON."""
-    literals: list[str] = []
-    for host in hosts:
-        for name in division.names(host):
-            literals += [f" {name} ", f'"{name}"']
-        label = host.partition(".")[0]
-        literals += [f" {label} ", f" {label}.", f'"{label}"', f'"{label}.']
-    return Literals(LogQuery(any_of=tuple(literals)))
+    return Literals(LogQuery(any_of=tuple(text for host in hosts for text in spellings(host, division))))
+
+
+def spellings(host: str, division: Division) -> list[str]:
+    """The name of a host as the head of a line holds it: in syslog or in JSON."""
+    literals = [text for name in division.names(host) for text in (f" {name} ", f'"{name}"')]
+    label = host.partition(".")[0]
+    return [*literals, f" {label} ", f" {label}.", f'"{label}"', f'"{label}.']

@@ -86,7 +86,7 @@ class SshSource:
             for log in sorted((log for log in server.logs if log.read), key=lambda log: (log.base, str(log.path))):
                 for host in _hosts_of(log):
                     item = items.setdefault((host, log.pattern), Coverage(host, SOURCE))
-                    add(item, host, log, _span(log))
+                    add(item, host, log, _span(log, host))
                     if log.lines is not None and log.division is None:
                         item.lines = (item.lines or 0) + log.lines
             out += [*items.values(), *server.problems.values()]
@@ -156,58 +156,22 @@ class SshSource:
         self, servers: Sequence[Server], work: Callable[[Server], Iterator[list[LogEntry]]]
     ) -> Iterator[list[LogEntry]]:
         """What some machines have to say, `forks` of them at a time, each in a thread."""
-        waiting = deque(servers)
-        ready: Queue[list[LogEntry] | BaseException | None] = Queue(_WAITING)
-        enough = threading.Event()
-
-        def put(item: list[LogEntry] | BaseException | None) -> bool:
-            while not enough.is_set():
-                with suppress(Full):
-                    ready.put(item, timeout=_TICK)
-                    return True
-            return False
-
-        def turn() -> None:
-            while not enough.is_set():
-                try:
-                    server = waiting.popleft()
-                except IndexError:
-                    return
-                try:
-                    if not all(put(chunk) for chunk in work(server)):
-                        return
-                except BaseException as error:  # noqa: BLE001 - raised again where the entries are wanted
-                    put(error)
-                put(None)
-
-        threads = [
-            threading.Thread(target=turn, name=f"mailtrace-ssh-{number}", daemon=True)
-            for number in range(min(max(self._access.forks, 1), len(servers)))
-        ]
-        for thread in threads:
-            thread.start()
+        turns = _Turns(servers, work)
+        turns.start(max(self._access.forks, 1))
         done = 0
         try:
             while done < len(servers):
-                try:
-                    item = ready.get(timeout=_TICK)  # not for ever: a signal has to get through
-                except Empty:
-                    continue
+                item = turns.next()
+                if isinstance(item, BaseException):
+                    raise item
                 if item is None:
                     done += 1
                     if self.progress is not None:
                         self.progress(done, len(servers))
-                elif isinstance(item, BaseException):
-                    raise item
                 else:
                     yield item
         finally:
-            enough.set()
-            if done < len(servers):
-                for server in servers:
-                    server.stop()
-            for thread in threads:
-                thread.join(2)
+            turns.end(stop=done < len(servers))
 
     # -------------------------------------------------------------------------------------- plans
 
@@ -229,6 +193,60 @@ class SshSource:
         return out
 
 
+class _Turns:
+    """Machines that are worked on by a few threads; what they find waits in one queue, never much of it."""
+
+    def __init__(self, servers: Sequence[Server], work: Callable[[Server], Iterator[list[LogEntry]]]) -> None:
+        self._servers = servers
+        self._work = work
+        self._waiting = deque(servers)
+        self._ready: Queue[list[LogEntry] | BaseException | None] = Queue(_WAITING)
+        self._enough = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, forks: int) -> None:
+        """Begin."""
+        for number in range(min(forks, len(self._servers))):
+            thread = threading.Thread(target=self._run, name=f"mailtrace-ssh-{number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def next(self) -> list[LogEntry] | BaseException | None:
+        """Some entries, what went wrong, or None for every machine that is done."""
+        while True:
+            with suppress(Empty):
+                return self._ready.get(timeout=_TICK)  # not for ever: a signal has to get through
+
+    def end(self, *, stop: bool) -> None:
+        """No more is wanted; `stop` what still runs."""
+        self._enough.set()
+        if stop:
+            for server in self._servers:
+                server.stop()
+        for thread in self._threads:
+            thread.join(2)
+
+    def _run(self) -> None:
+        while not self._enough.is_set():
+            try:
+                server = self._waiting.popleft()
+            except IndexError:
+                return
+            try:
+                if not all(self._put(chunk) for chunk in self._work(server)):
+                    return
+            except BaseException as error:  # noqa: BLE001 - raised again where the entries are wanted
+                self._put(error)
+            self._put(None)
+
+    def _put(self, item: list[LogEntry] | BaseException | None) -> bool:
+        while not self._enough.is_set():
+            with suppress(Full):
+                self._ready.put(item, timeout=_TICK)
+                return True
+        return False
+
+
 def _folders(files: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(f"{file.rpartition('/')[0]}/" for file in files))
 
@@ -240,5 +258,8 @@ def _hosts_of(log: RemoteLog) -> list[str]:
     return sorted({*filter(None, log.hosts), *log.found, *log.counted, *(log.clock.hosts if log.clock else ())})
 
 
-def _span(log: RemoteLog) -> tuple[Stamp | None, Stamp | None]:
-    return log.first, log.last
+def _span(log: RemoteLog, host: str) -> tuple[Stamp | None, Stamp | None]:
+    """From when to when a log tells of a host."""
+    if log.division is None or host not in log.spans:
+        return log.first, log.last
+    return log.spans[host] or (None, None)

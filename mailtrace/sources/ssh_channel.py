@@ -161,6 +161,9 @@ class Remote:
                 said = self.words or _tidy(head.decode("utf-8", "replace"))
                 msg = f"the login shell did not run the command: {said or f'it ended with {self.status}'}"
                 raise SshError(msg)
+        except (EOFError, OSError):
+            msg = "the connection was lost while reading"
+            raise SshError(msg) from None
         finally:
             self.stop()
 

@@ -24,6 +24,9 @@ MOST = 90_000
 MANY = 4_000
 """Bytes of literals beyond which they go through standard input."""
 
+_SOME = 20  # lines that may hold a host's name without being its own
+_END = 1 << 18
+
 UNPACK = {"gz": "gzip -cd", "xz": "xz -cd", "lzma": "xz -cd", "bz2": "bzip2 -cd", "zst": "zstd -cdq"}
 """What unpacks a log."""
 _TOOLS = {"gz": "gzip", "xz": "xz", "lzma": "xz", "bz2": "bzip2", "zst": "zstd"}
@@ -166,9 +169,22 @@ def lines(path: str, kind: str, low: int, high: int | None, chosen: Filter, *, s
     return Command("".join(script), tuple(arguments), text)
 
 
-def raw(path: str, *, sudo: bool) -> Command:
-    """A whole file as it is stored."""
-    return Command(_begin(sudo=sudo) + f'r "$1" 1; echo "{STATUS}read=$?" >&2', (path,))
+def met(path: str, kind: str, size: int, hosts: Sequence[Sequence[str]], mark: str, *, sudo: bool) -> Command:
+    """Some first and some last lines that hold any of a host's spellings, host by host; behind each stands the mark."""
+    arguments = [path, mark, str(max(size - _END, 0) + 1)]
+    unpack = f" | {UNPACK[kind]} 2>/dev/null" if kind in UNPACK else ""
+    script = [_begin(sudo=sudo), 'w() { r "$f" "$1" 2>/dev/null', unpack, "; }; f=$1; m=$2; e=$3; "]
+    for spellings in hosts:
+        names = []
+        for spelling in spellings:
+            arguments.append(spelling)
+            names.append(f'-e "${{{len(arguments)}}}"')
+        grep = f"grep -aFi {' '.join(names)}"
+        last = f"w 1 | {grep} | tail -n {_SOME}"
+        if kind not in UNPACK:
+            last = f'x=$(w "$e" | {grep} | tail -n {_SOME}); if [ -z "$x" ]; then x=$({last}); fi; printf "%s" "$x"'
+        script.append(f'w 1 | {grep} | head -n {_SOME}; echo; echo "$m"; {last}; echo; echo "$m"; ')
+    return Command("".join(script), tuple(arguments))
 
 
 def journal(arguments: Sequence[str], chosen: Filter, *, sudo: bool) -> Command:

@@ -17,13 +17,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from mailtrace.model import Coverage, LogEntry, LogQuery, Parser
+from mailtrace.model import Coverage, LogEntry, LogQuery, Parser, Stamp, Zone
 from mailtrace.sources import journal, ssh_commands
 from mailtrace.sources.catalog import JOURNAL, STDIN, Log, Name
 from mailtrace.sources.dating import Dating
 from mailtrace.sources.division import Division
 from mailtrace.sources.extent import late, reaches, wider, windowed, within
 from mailtrace.sources.logfile import LONGEST_LINE, MAGIC
+from mailtrace.sources.presence import spellings
 from mailtrace.sources.rotation import is_glob, rotated
 from mailtrace.sources.search import Literals, json_spellings
 from mailtrace.sources.ssh_channel import Remote, Session, SshError
@@ -173,6 +174,7 @@ class Server:
             self._look(logs, LogQuery())
             for log in logs:
                 log.read = True
+                self._meet(log)
             for name in self.names:
                 if name.pattern == JOURNAL:
                     self._check_journal(name)
@@ -466,8 +468,6 @@ class Server:
 
     def _date(self, logs: Sequence[RemoteLog], query: LogQuery) -> None:
         """Give logs their clocks; samples of all that need them are fetched at once."""
-        from mailtrace.model import Zone
-
         texts: dict[RemoteLog, _Text] = {}
         undated = []
         for log in logs:
@@ -528,9 +528,12 @@ class Server:
         for log in chosen:
             log.read = log.read or (log.looked and not log.head)
         if windowed(query):
-            logs = [log for at, log in enumerate(logs) if reaches(log, [(later, None) for later in logs[at + 1 :]], query)]
+            logs = [
+                log for at, log in enumerate(logs) if reaches(log, [(later, None) for later in logs[at + 1 :]], query)
+            ]
         for log in logs:
             yield from _chunks(within(log, query, self._entries(log, query)))
+            self._meet(log)
         for name in self.names:
             if name.pattern == JOURNAL and self._concerns(name.hosts, query):
                 yield from _chunks(self._journal(name, query))
@@ -601,13 +604,13 @@ class Server:
                     continue
                 count += 1
                 if filtered:
-                    told, _, text = line.partition(b":")
+                    told, _, rest = line.partition(b":")
                     if not told.isdigit():
                         continue
                     place = before + int(told) - 1 if chosen.numbered else low + int(told)
                     if low and place == (before if chosen.numbered else low):
                         continue  # the end of a line that begins before the window
-                    yield place, text
+                    yield place, rest
                 else:
                     if position != low or not low:
                         yield position, line
@@ -665,6 +668,30 @@ class Server:
             sets.append(tuple(dict.fromkeys(spelled)))
         # The set that is cheapest to look for comes first: it sees every line, those behind it only what is left.
         return tuple(sorted(sets, key=lambda texts: (sum(map(len, texts)) > _LITERALS, len(texts)), reverse=False))
+
+    def _meet(self, log: RemoteLog) -> None:
+        """Learn from when to when a loghost's file tells of each of its hosts."""
+        if log.division is None or not log.head or not self.machine.greps:
+            return
+        hosts = sorted({*filter(None, log.hosts), *log.found})
+        new = [host for host in hosts if host not in log.spans]
+        for some in _batches(new, _PIECES, lambda _host: 300):
+            mark = f"mailtrace:{secrets.token_hex(8)}"
+            spelled = [spellings(host, log.division) for host in some]
+            command = ssh_commands.met(str(log.path), log.kind, log.size, spelled, mark, sudo=self._sudo)
+            out, _ = self._output(command)
+            texts = out.split(b"\n" + mark.encode() + b"\n")
+            for at, host in enumerate(some):
+                first = self._own_stamps(log, texts[2 * at : 2 * at + 1], host)
+                last = self._own_stamps(log, texts[2 * at + 1 : 2 * at + 2], host)
+                log.spans[host] = (first[0], (last or first)[-1]) if first else None
+
+    def _own_stamps(self, log: RemoteLog, texts: Sequence[bytes], host: str) -> list[Stamp]:
+        """The stamps of a host's own lines."""
+        before = log.parser.unparsed
+        entries = [entry for text in texts for entry in log.parser.parse(text + b"\n", 0, log.whose)]
+        log.parser.unparsed = before
+        return [Stamp(entry.time, entry.zone) for entry in entries if entry.host == host]
 
     # -------------------------------------------------------------------------------------- the journal
 

@@ -5,6 +5,7 @@ Needs root, sshd and ssh-keygen: the users are real ones of this machine, made f
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -69,7 +70,9 @@ class Server:
         config.write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
         Path("/run/sshd").mkdir(exist_ok=True)
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([SSHD, "-D", "-e", "-f", config], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [SSHD, "-D", "-e", "-f", config], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         until = time.monotonic() + 10
         while time.monotonic() < until:
             with socket.socket() as probe:
@@ -132,7 +135,8 @@ def make_server(folder: Path, client: Path, settings: Mapping[str, str] | None =
 
 @contextmanager
 def made_user(name: str, home: Path, *, shell: str = "/bin/sh", sudo: str = "", groups: str = "") -> Iterator[User]:
-    """A user with `PASSWORD`; `sudo` is what sudoers says behind its name."""
+    """A user with `PASSWORD`; `sudo` is what sudoers says behind its name. Two test runs share none."""
+    name = f"{name}-{os.getpid()}"
     more = ["-G", groups] if groups else []
     rules = Path("/etc/sudoers.d") / name
     _delete(name)
@@ -158,7 +162,7 @@ def free_port() -> int:
 
 
 def _delete(name: str) -> None:
-    subprocess.run(["userdel", name], check=False, capture_output=True)
+    subprocess.run(["userdel", "-f", name], check=False, capture_output=True)
 
 
 def _children(pid: int) -> list[int]:
@@ -168,8 +172,6 @@ def _children(pid: int) -> list[int]:
 
 def _kill(pid: int) -> None:
     try:
-        import os
-
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
