@@ -251,12 +251,10 @@ class _Request:
 
     def _secrets(self) -> dict[str, str]:
         """Passwords of the command line, by where the config has them."""
-        from getpass import getpass
-
         out = {}
         for name, place in PASSWORDS.items():
             if self.given.get(f"ask_{name}_pass"):
-                out[place] = getpass(f"{PASSWORD_NAMES[name]} password: ")
+                out[place] = _password(f"{PASSWORD_NAMES[name]} password: ")
             elif self.given.get(f"{name}_pass"):
                 out[place] = self.given[f"{name}_pass"]
         # Asked for once, however often the job is loaded.
@@ -358,11 +356,30 @@ def _ask(question: str) -> str:
         raise Stopped from None
 
 
+def _password(question: str) -> str:
+    """What the user types, unseen. Raises `RequestError` where nobody is there to type."""
+    import warnings
+    from getpass import GetPassWarning, getpass
+
+    from mailtrace.request import wrong
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", GetPassWarning)
+            return getpass(question)
+    except (EOFError, GetPassWarning):
+        hint = (
+            "without a terminal, set MAILTRACE_SSH_PASSWORD, MAILTRACE_SUDO_PASSWORD or MAILTRACE_OPENSEARCH_PASSWORD"
+        )
+        raise wrong("no password was typed", hint) from None
+
+
 PASSWORDS = {
     "login": "ssh_config.password",
     "sudo": "ssh_config.sudo_pass",
     "opensearch": "opensearch_config.password",
 }
+PASSWORD_VARIABLES = ("MAILTRACE_SSH_PASSWORD", "MAILTRACE_SUDO_PASSWORD", "MAILTRACE_OPENSEARCH_PASSWORD")
 PASSWORD_NAMES = {"login": "SSH", "sudo": "sudo", "opensearch": "OpenSearch"}
 
 
@@ -449,10 +466,7 @@ def _without_passwords(text: str, given: Given) -> str:
     from mailtrace.secret import Redactor, Secret
 
     typed = [given.get(f"{name}_pass") for name in PASSWORDS]
-    known = [
-        os.environ.get(name)
-        for name in ("MAILTRACE_SSH_PASSWORD", "MAILTRACE_SUDO_PASSWORD", "MAILTRACE_OPENSEARCH_PASSWORD")
-    ]
+    known = [os.environ.get(name) for name in PASSWORD_VARIABLES]
     return Redactor(Secret(value) for value in (*typed, *known) if value).redact(text)
 
 

@@ -565,6 +565,21 @@ def test_a_folder_that_is_gone_is_no_bug(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (2, "mailtrace: the folder you are in is gone; cd into another one\n")
 
 
+def test_a_password_that_nobody_types_is_no_bug(terminal: Callable[..., Terminal]) -> None:
+    words = ("trace", "-c", CONFIG, "-k", "wolf", "--ask-login-pass")
+    screen = terminal(*words)
+    screen.until("SSH password: ")
+    screen.type("\x04")
+    code, text = screen.end()
+    assert code == 2
+    assert "no password was typed" in text
+    done = program(*words, start_new_session=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "mailtrace: no password was typed; without a terminal, set one of MAILTRACE_SSH_PASSWORD"
+    )
+
+
 def test_a_closed_standard_stream_is_no_bug() -> None:
     line = f"{PROGRAM} trace -c {CONFIG} -k wolf"
     for end, code in ((">&-", 4), ("2>&- >/dev/null", 0), ("<&- >/dev/null", 0), (">&- 2>&-", 4)):
