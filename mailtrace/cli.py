@@ -368,9 +368,7 @@ def _password(question: str) -> str:
             warnings.simplefilter("error", GetPassWarning)
             return getpass(question)
     except (EOFError, GetPassWarning):
-        hint = (
-            "without a terminal, set MAILTRACE_SSH_PASSWORD, MAILTRACE_SUDO_PASSWORD or MAILTRACE_OPENSEARCH_PASSWORD"
-        )
+        hint = f"without a terminal, set one of {', '.join(PASSWORD_VARIABLES)}"
         raise wrong("no password was typed", hint) from None
 
 
