@@ -6,6 +6,7 @@ from typing import Any
 
 SOURCES: dict[str, tuple[str, str]] = {
     "files": ("mailtrace.sources.files", "FilesSource"),
+    "opensearch": ("mailtrace.sources.opensearch", "OpenSearchSource"),
     "ssh": ("mailtrace.sources.ssh", "SshSource"),
 }
 """The word in YAML → module and class; a module is imported when a job names it."""

@@ -1,0 +1,210 @@
+"""What an index calls the things mailtrace reads, and as what they are indexed.
+
+Shippers name the same field differently, and one pattern may cover indices of several makes. So each role is a list of
+candidates, and the index says which of them it has and of which types (`_field_caps`); nothing is assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+ROLES: dict[str, dict[str, tuple[str, ...]]] = {
+    "ecs": {
+        "timestamp": ("@timestamp",),
+        "hostname": ("host.name", "host.hostname", "log.syslog.hostname"),
+        "service": ("log.syslog.appname", "process.name"),
+        "pid": ("log.syslog.procid", "process.pid"),
+        "message": ("message", "event.original"),
+    },
+    "logstash": {
+        "timestamp": ("@timestamp",),
+        "hostname": ("logsource", "host"),
+        "service": ("program",),
+        "pid": ("pid",),
+        "message": ("message",),
+    },
+    "vector": {
+        "timestamp": ("timestamp", "@timestamp"),
+        "hostname": ("hostname", "host"),
+        "service": ("appname", "SYSLOG_IDENTIFIER"),
+        "pid": ("procid", "_PID"),
+        "message": ("message",),
+    },
+    "fluent-bit": {
+        "timestamp": ("@timestamp",),
+        "hostname": ("host",),
+        "service": ("ident",),
+        "pid": ("pid",),
+        "message": ("message", "log"),
+    },
+    "rsyslog": {
+        "timestamp": ("@timestamp", "timereported"),
+        "hostname": ("host", "fromhost"),
+        "service": ("syslogtag", "programname"),
+        "pid": ("procid",),
+        "message": ("message",),
+    },
+    "graylog": {
+        "timestamp": ("timestamp",),
+        "hostname": ("source",),
+        "service": ("application_name",),
+        "pid": ("process_id",),
+        "message": ("message", "full_message"),
+    },
+    "syslog-ng": {
+        "timestamp": ("@timestamp", "ISODATE"),
+        "hostname": ("HOST",),
+        "service": ("PROGRAM",),
+        "pid": ("PID",),
+        "message": ("MESSAGE",),
+    },
+    "data-prepper": {
+        "timestamp": ("time", "observedTime"),
+        "hostname": ("resource.attributes.host@name", "resource.attributes.host.name"),
+        "service": ("attributes.appname",),
+        "pid": ("attributes.procid",),
+        "message": ("body",),
+    },
+    "wazuh": {
+        "timestamp": ("@timestamp", "timestamp"),
+        "hostname": ("predecoder.hostname", "agent.name"),
+        "service": ("predecoder.program_name",),
+        "pid": (),
+        "message": ("full_log",),
+    },
+}
+"""What well-known shippers call the fields, the best first.
+
+Sources: Elastic's ECS and Beats field lists, Logstash's syslog input and templates, Vector's and Fluent Bit's syslog
+sources, rsyslog's StdJSONFmt, Graylog's index mapping, syslog-ng's macros, the ss4o schema, Wazuh's archives.
+"""
+
+AUTO = "auto"
+NUMBERED = ("timestamp", "hostname", "service", "pid", "message")
+_NO_VALUE = frozenset({"object", "nested", "unmapped", "alias"})
+_TEXT = frozenset({"text", "match_only_text", "annotated_text", "search_as_you_type"})
+_KEYWORD = frozenset({"keyword", "wildcard", "constant_keyword"})
+_DATE = frozenset({"date", "date_nanos"})
+_NUMBER = frozenset({"long", "unsigned_long", "double", "integer"})
+
+
+class Names(Protocol):
+    """The config's `mapping`: one field name for each role."""
+
+    @property
+    def hostname(self) -> str:
+        """The host."""
+
+    @property
+    def message(self) -> str:
+        """The text."""
+
+    @property
+    def timestamp(self) -> str:
+        """The time."""
+
+    @property
+    def service(self) -> str:
+        """The program."""
+
+
+class Field(NamedTuple):
+    """One field that the index has. `exact` is the name under which its whole values can be counted, "" if none."""
+
+    name: str
+    types: frozenset[str]
+    exact: str = ""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether some index has it as words."""
+        return bool(self.types & _TEXT)
+
+    @property
+    def is_keyword(self) -> bool:
+        """Whether some index has it as whole values."""
+        return bool(self.types & _KEYWORD)
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it can be asked for a window."""
+        return bool(self.types) and self.types <= _DATE | _NUMBER
+
+    @property
+    def in_nanos(self) -> bool:
+        """Whether some index keeps nanoseconds; then all are sorted as such, or they would be sorted wrongly."""
+        return "date_nanos" in self.types and self.types <= _DATE
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The fields of an index by role, each the best first."""
+
+    timestamp: tuple[Field, ...] = ()
+    hostname: tuple[Field, ...] = ()
+    service: tuple[Field, ...] = ()
+    pid: tuple[Field, ...] = ()
+    message: tuple[Field, ...] = ()
+    problems: tuple[str, ...] = field(default=())
+
+    @property
+    def names(self) -> list[str]:
+        """Every field that is read of a hit."""
+        every = (*self.timestamp, *self.hostname, *self.service, *self.pid, *self.message)
+        return list(dict.fromkeys(each.name for each in every))
+
+
+def candidates(preset: str, mapping: Names) -> dict[str, tuple[str, ...]]:
+    """Role → names to try, the best first. A name of the config's own, which the preset does not know, stands alone."""
+    if preset == AUTO:
+        known = {role: tuple(name for each in ROLES.values() for name in each[role]) for role in NUMBERED}
+    else:
+        known = dict(ROLES.get(preset, ROLES["ecs"]))
+    pids = tuple(name for each in (ROLES.get(preset), *ROLES.values()) if each for name in each["pid"])
+    out = {"pid": tuple(dict.fromkeys((*known["pid"], *pids)))}
+    for role in ("timestamp", "hostname", "service", "message"):
+        said = getattr(mapping, role)
+        out[role] = tuple(dict.fromkeys(known[role])) if said in known[role] else (said,)
+    return out
+
+
+def asked_for(names: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Every field whose types the index is asked for."""
+    return list(dict.fromkeys(each for many in names.values() for name in many for each in (name, f"{name}.keyword")))
+
+
+def resolve(names: Mapping[str, tuple[str, ...]], caps: Mapping[str, Any]) -> Fields:
+    """The candidates that the index has; `caps` is the `fields` of its `_field_caps` answer."""
+    found = {role: tuple(each for name in many if (each := _field(name, caps))) for role, many in names.items()}
+    times = tuple(each for each in found["timestamp"] if each.is_time)
+    problems = [
+        f"no field {' or '.join(names[role][:4])} in the index: name its {role} field in opensearch_config.mapping, or "
+        "the shipper in opensearch_config.preset"
+        for role in ("message", "timestamp", "hostname")
+        if not found[role]
+    ]
+    problems += [
+        f"field {each.name} is {' and '.join(sorted(each.types))}, not a date: no window can be asked of it"
+        for each in found["timestamp"]
+        if not each.is_time
+    ]
+    messages = tuple(each for each in found["message"] if each.is_text or each.is_keyword)
+    problems += [
+        f"field {each.name} is {' and '.join(sorted(each.types))}: no text to be searched"
+        for each in found["message"]
+        if each not in messages
+    ]
+    return Fields(times, found["hostname"], found["service"], found["pid"], messages, tuple(problems))
+
+
+def _field(name: str, caps: Mapping[str, Any]) -> Field | None:
+    types = {kind: told for kind, told in caps.get(name, {}).items() if kind not in _NO_VALUE}
+    if not types:
+        return None
+    exact = name if all(told.get("aggregatable") for told in types.values()) else ""
+    inner = caps.get(f"{name}.keyword", {})
+    if not exact and inner and all(told.get("aggregatable") for told in inner.values()):
+        exact = f"{name}.keyword"
+    return Field(name, frozenset(types), exact)
