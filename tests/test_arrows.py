@@ -28,7 +28,14 @@ LAYERS = (
 )
 """A module imports from its own layer and from those below it. The package itself (`__init__`) may import all."""
 
-APART = ({"sources", "parsers", "exporters"}, {"job", "sources"}, {"job", "parsers"}, {"job", "exporters"})
+APART = (
+    {"sources", "parsers", "exporters"},
+    {"job", "sources"},
+    {"job", "parsers"},
+    {"job", "exporters"},
+    {"config", "parsers"},
+    {"config", "exporters"},
+)
 """Within each of these sets nobody imports anybody, whatever the layers say."""
 
 THIRD_PARTY = {
