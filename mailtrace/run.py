@@ -30,8 +30,9 @@ from mailtrace.sources import SOURCES, source_class
 from mailtrace.walk import Scene, criteria, first_query, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from mailtrace.hosts import Inventory
     from mailtrace.job import Export
     from mailtrace.job import Source as Described
     from mailtrace.model import HostLogs, Parser, Source
@@ -219,7 +220,7 @@ class _Run:
     def _walk(self, report: Report) -> None:
         scene = Scene(
             ask=self.ask,
-            fleet=self.job.inventory,
+            fleet=_Fleet(self.job.inventory, self.sources),
             covered=self._covered,
             samples=lambda: [entry for source in self.sources for entry in source.samples()],
             now=time.time(),
@@ -304,6 +305,27 @@ class _Run:
                 outcome.failed(text)
                 report.warnings.append(Warning_("export-failed", text))
                 self.tell(notify.Warning("export-failed", text))
+
+
+class _Fleet:
+    """The inventory, and the zones that hosts tell of themselves where none is configured."""
+
+    def __init__(self, inventory: Inventory, sources: Sequence[Source]) -> None:
+        self._sources = sources
+        self._inventory = inventory
+        self.own, self.find = inventory.own, inventory.find
+
+    @property
+    def names(self) -> Iterable[str]:
+        return self._inventory.names
+
+    @property
+    def domain(self) -> str:
+        return self._inventory.domain
+
+    def zone(self, host: str) -> str:
+        told = (source.zone(host) for source in self._sources if hasattr(source, "zone"))
+        return self._inventory.zone(host) or next(filter(None, told), "")
 
 
 def _lost(source: str, error: DataError) -> Coverage:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +30,37 @@ class Name(NamedTuple):
 
     pattern: str
     hosts: tuple[str, ...]
+
+
+class Positions:
+    """A set of positions in a log, two bytes each: a million lines may answer."""
+
+    def __init__(self) -> None:
+        self._pages: dict[int, array[int]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, position: int) -> bool:
+        page = self._pages.get(position >> 16, _NO_PAGE)
+        low = position & 0xFFFF
+        at = bisect_left(page, low)
+        return at < len(page) and page[at] == low
+
+    def add(self, position: int) -> None:
+        """Take in one more."""
+        page = self._pages.setdefault(position >> 16, array("H"))
+        low = position & 0xFFFF
+        if not page or page[-1] < low:  # they come in order
+            page.append(low)
+            self._count += 1
+        elif position not in self:
+            page.insert(bisect_left(page, low), low)
+            self._count += 1
+
+
+_NO_PAGE = array("H")
 
 
 @dataclass(eq=False)
@@ -55,7 +88,7 @@ class Log:
     base: int = 0  # what positions in this file begin with, so that those of a later file are larger
     read: bool = False
     lines: int | None = None
-    found: dict[str, set[int]] = field(default_factory=dict)  # by host, the positions of lines that answered
+    found: dict[str, Positions | set[int]] = field(default_factory=dict)  # by host, positions of lines that answered
     counted: dict[str, int] = field(default_factory=dict)  # by host, the entries of a read of every line
     unparsed: int = 0
     spans: dict[str, Span | None] = field(default_factory=dict)  # of a loghost's file: when each host is met in it

@@ -271,9 +271,17 @@ class _Login:
         self._passphrase: Secret = access.passphrase
         self._tried: list[str] = []
         self._notes: list[str] = []
+        self._agent: Any = None
 
     def authenticate(self, transport: Any) -> None:
         """Log in. Raises `SshError`."""
+        try:
+            self._authenticate(transport)
+        finally:
+            if self._agent is not None:
+                self._agent.close()
+
+    def _authenticate(self, transport: Any) -> None:
         import paramiko
 
         further: list[str] | None = None  # what the server wants besides a key it has accepted
@@ -323,7 +331,8 @@ class _Login:
         if not self._way.agent:
             return {}
         try:
-            return {key.asbytes(): key for key in paramiko.Agent().get_keys()}
+            self._agent = paramiko.Agent()
+            return {key.asbytes(): key for key in self._agent.get_keys()}
         except (paramiko.SSHException, OSError, EOFError):
             return {}
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from mailtrace.model import Coverage, LogEntry, LogQuery, Parser, Stamp, Zone
 from mailtrace.sources import journal, ssh_commands
-from mailtrace.sources.catalog import JOURNAL, STDIN, Log, Name
+from mailtrace.sources.catalog import JOURNAL, STDIN, Log, Name, Positions
 from mailtrace.sources.dating import Dating
 from mailtrace.sources.division import Division
 from mailtrace.sources.extent import late, reaches, wider, windowed, within
@@ -575,7 +575,7 @@ class Server:
                 entries = list(log.parser.parse(line + b"\n", log.base + position, log.whose))
                 host = entries[0].host if entries else log.host
                 if literals:
-                    known = log.found.setdefault(host, set())
+                    known = log.found.setdefault(host, Positions())
                     if position not in known:
                         known.add(position)
                         log.unparsed += log.parser.unparsed - before
@@ -782,7 +782,9 @@ class _Text:
         return known[:size]
 
     def expect(self, places: Sequence[int], size: int) -> None:
-        """Fetch several places at once."""
+        """Fetch several places at once, unless the first of them is here: the others are for the steps behind it."""
+        if places and places[0] in self.cache:
+            return
         wanted = self.pieces([place for place in places if place not in self.cache], size)
         self.cache |= {piece.offset: text for piece, text in self._fetch(wanted).items()}
 
