@@ -665,7 +665,10 @@ class App(Program):
             os.getcwd()  # noqa: PTH109 - the question is whether it can be told
         except OSError:
             raise Exit("mailtrace: the folder you are in is gone; cd into another one", code=USAGE) from None
-        super().execute()
+        try:
+            super().execute()
+        except KeyboardInterrupt:  # Invoke would say 1
+            raise Exit(code=130) from None
 
     def print_version(self) -> None:
         """`mailtrace 0.1.0`."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 
 
 def main() -> None:
@@ -16,4 +16,5 @@ def main() -> None:
 
 
 def _leave(number: int, frame: object) -> None:
-    sys.exit(128 + number)
+    # Not by an exception, which an import may swallow; nothing is open yet that would have to be closed.
+    os._exit(128 + number)
