@@ -440,8 +440,18 @@ def _guarded(work: Callable[[], int], given: Given) -> int:
     except Exit:
         raise
     except Exception as error:  # noqa: BLE001 - a user gets no traceback
+        if _interrupted(error):
+            _say("\nmailtrace: interrupted")
+            return 130
         return _bug(error, given)
     return code
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether an error is what an import made of a Ctrl-C."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _bug(error: Exception, given: Given) -> int:

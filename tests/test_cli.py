@@ -565,6 +565,19 @@ def test_a_folder_that_is_gone_is_no_bug(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (2, "mailtrace: the folder you are in is gone; cd into another one\n")
 
 
+def test_what_an_import_makes_of_ctrl_c_is_no_bug(
+    mailtrace: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **_more: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise RuntimeError("Error calling __set_name__") from error
+
+    monkeypatch.setattr("mailtrace.load.load_job", stopped)
+    assert mailtrace("trace", "-c", CONFIG, "-k", "x") == (130, "", "\nmailtrace: interrupted\n")
+
+
 def test_a_password_that_nobody_types_is_no_bug(terminal: Callable[..., Terminal]) -> None:
     words = ("trace", "-c", CONFIG, "-k", "wolf", "--ask-login-pass")
     screen = terminal(*words)
