@@ -569,10 +569,7 @@ def test_what_an_import_makes_of_ctrl_c_is_no_bug(
     mailtrace: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(*_: object, **_more: object) -> None:
-        try:
-            raise KeyboardInterrupt
-        except KeyboardInterrupt as error:
-            raise RuntimeError("Error calling __set_name__") from error
+        raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
 
     monkeypatch.setattr("mailtrace.load.load_job", stopped)
     assert mailtrace("trace", "-c", CONFIG, "-k", "x") == (130, "", "\nmailtrace: interrupted\n")
