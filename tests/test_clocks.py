@@ -78,7 +78,7 @@ def test_a_stamp_that_carries_its_offset_needs_no_proof() -> None:
 
 
 @pytest.mark.parametrize(
-    ("zone", "local", "true"),
+    "zone,local,true",
     [
         ("Europe/Berlin", "2026-01-15T12:00:00", "2026-01-15T11:00:00"),
         ("Europe/Berlin", "2025-07-15T12:00:00", "2025-07-15T10:00:00"),
@@ -127,7 +127,9 @@ def test_a_sample_tells_a_log_s_offset() -> None:
 
 
 def test_a_sample_that_proves_nothing_leaves_the_widest_slack() -> None:
-    offset = prove([entry("2020-06-03T12:40:59", MessageId("x@y"), queue_id="A48191855DA0")], "", utc("2020-07-01T00:00:00"))
+    offset = prove(
+        [entry("2020-06-03T12:40:59", MessageId("x@y"), queue_id="A48191855DA0")], "", utc("2020-07-01T00:00:00")
+    )
     assert offset.slack >= 14 * 3600
     assert not offset.proved_by
 

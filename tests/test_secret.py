@@ -18,7 +18,7 @@ def test_a_secret_is_shown_nowhere() -> None:
         repr(secret),
         f"{secret}",
         f"{secret!r:>40}",
-        "%s" % secret,
+        f"{secret}",
         f"{[secret]}",
         f"{ ({'a': secret}) }",
     ]

@@ -65,8 +65,8 @@ def score(mails: list[Mail], rows: list[dict[str, Any]]) -> Score:
     result = Score()
     told: dict[tuple[Hop, ...], list[tuple[Mail, Recipient]]] = defaultdict(list)
     for mail in mails:
-        for row in mail.recipients:
-            told[path_of(row)].append((mail, row))
+        for copy in mail.recipients:
+            told[path_of(copy)].append((mail, copy))
             result.reported += 1
     used: set[int] = set()
     for row in rows:
@@ -131,9 +131,9 @@ def _judge_rest(
             refused.add((row["final_recipient"].lower(), row["envelope_from"].lower()))
     for path, found in told.items():
         for mail, told_row in found:
-            if len(path) > 1 and all(hop in owners for hop in path):
-                if not set.intersection(*(owners[hop] for hop in path)):
-                    result.mixed.append((mail, told_row))
+            known = len(path) > 1 and all(hop in owners for hop in path)
+            if known and not set.intersection(*(owners[hop] for hop in path)):
+                result.mixed.append((mail, told_row))
             if id(told_row) in used or any(hop in doubtful for hop in path):
                 continue
             if not path and (told_row.recipient.lower(), (mail.sender or "").lower()) in refused:
