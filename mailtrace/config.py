@@ -71,12 +71,17 @@ class OpenSearchMapping:
 
 @dataclass(frozen=True, slots=True)
 class OpenSearchConfig:
-    """`opensearch_config`: logs in an index."""
+    """`opensearch_config`: logs in an index. Local paths are absolute."""
 
     host: str = ""
     port: int = 9200
     username: str = ""
     password: Secret = field(default_factory=Secret)
+    hosts: tuple[str, ...] = ()  # several nodes: name or name:port
+    api_key: Secret = field(default_factory=Secret)
+    ca_certs: str = ""
+    client_cert: str = ""
+    client_key: str = ""
     index: str = ""
     use_ssl: bool = False
     verify_certs: bool = False
@@ -166,8 +171,9 @@ class Config:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret that is set."""
-        ssh = self.ssh_config
-        return tuple(s for s in (ssh.password, ssh.passphrase, ssh.sudo_pass, self.opensearch_config.password) if s)
+        ssh, search = self.ssh_config, self.opensearch_config
+        every = (ssh.password, ssh.passphrase, ssh.sudo_pass, search.password, search.api_key)
+        return tuple(secret for secret in every if secret)
 
     @property
     def redactor(self) -> Redactor:

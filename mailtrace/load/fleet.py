@@ -146,7 +146,7 @@ def read_config(tree: Node, values: Values, base: Path, path: Path | None, confi
         log_level=text(tree.at("log_level")),
         ssh_config=_ssh(ssh, values, base),
         files_config=FilesConfig(_host_config(files.at("host_config"), values, base), _hosts(files, values, base)),
-        opensearch_config=_opensearch(search, values),
+        opensearch_config=_opensearch(search, values, base),
         clusters={name: values.hosts(node) for name, node in (tree.at("clusters").value or {}).items()},
         domain=text(tree.at("domain")),
         hosts=_facts(tree.at("hosts"), values),
@@ -197,7 +197,7 @@ def _ssh(node: Node, values: Values, base: Path) -> SshConfig:
     )
 
 
-def _opensearch(node: Node, values: Values) -> OpenSearchConfig:
+def _opensearch(node: Node, values: Values, base: Path) -> OpenSearchConfig:
     mapping = node.at("mapping")
     preset = PRESETS.get(text(node.at("preset")), {})
     fields = {
@@ -210,6 +210,11 @@ def _opensearch(node: Node, values: Values) -> OpenSearchConfig:
         port=node.at("port").plain(OpenSearchConfig().port),
         username=text(node.at("username")),
         password=Secret(text(node.at("password"))),
+        hosts=texts(node.at("hosts")),
+        api_key=Secret(text(node.at("api_key"))),
+        ca_certs=local_path(text(node.at("ca_certs")), base),
+        client_cert=local_path(text(node.at("client_cert")), base),
+        client_key=local_path(text(node.at("client_key")), base),
         index=text(node.at("index")),
         use_ssl=node.at("use_ssl").value is True,
         verify_certs=node.at("verify_certs").value is True,
@@ -321,7 +326,7 @@ def unread(config: Config, tree: Node, method: str) -> list[Problem]:
         search = config.opensearch_config
         return [
             at.problem(f"opensearch_config needs {name}", "see config.yaml.sample")
-            for name, value in (("host", search.host), ("index", search.index))
+            for name, value in (("host", search.host or search.hosts), ("index", search.index))
             if not value
         ]
     default = config.host_config(method).log_files

@@ -171,7 +171,9 @@ class OpenSearchSource:
         access = self._access
         if access.use_ssl and not access.verify_certs:
             self._problem(f"{self._connection.where}: its certificate is not verified (verify_certs)", missing=False)
-        if access.username and not access.use_ssl and not access.host.startswith(_LOOPBACK):
+        nodes = access.hosts or (access.host,)
+        secret = access.username or access.api_key
+        if secret and not access.use_ssl and not all(name.startswith(_LOOPBACK) for name in nodes):
             self._problem(f"{self._connection.where}: the password travels unencrypted (use_ssl)", missing=False)
 
     def _learn(self) -> Reader | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -35,7 +36,8 @@ class Connection:
         self._answered = False
         self.requests = 0
         scheme = "https" if access.use_ssl else "http"
-        self.where = f"{scheme}://{access.host}:{access.port}"
+        self._nodes = [_node(name, access.port) for name in access.hosts or (access.host,)]
+        self.where = ", ".join(f"{scheme}://{name}:{port}" for name, port in self._nodes)
 
     def request(self, method: str, path: str, body: Any = None, **params: Any) -> Answer:
         """One request. Raises `Failed`."""
@@ -75,11 +77,25 @@ class Connection:
             if access.use_ssl:
                 options |= {"verify_certs": access.verify_certs, "ssl_show_warn": False}
                 options["ssl_assert_hostname"] = None if access.verify_certs else False
-            if access.username:
+                paths = {
+                    "ca_certs": access.ca_certs,
+                    "client_cert": access.client_cert,
+                    "client_key": access.client_key,
+                }
+                for key, path in paths.items():
+                    if path and not Path(path).is_file():  # the library would not name it
+                        raise Failed(f"opensearch_config.{key}: there is no file {path}", -1)
+                    options |= {key: path} if path else {}
+            if access.api_key:
+                key = access.api_key.reveal()
+                kinds = ("Bearer ", "Basic ", "ApiKey ")
+                options["headers"] = {"Authorization": key if key.startswith(kinds) else f"ApiKey {key}"}
+            elif access.username:
                 options["http_auth"] = (access.username, access.password.reveal())
-            self._client = OpenSearch(
-                [{"host": access.host, "port": access.port}], timeout=access.timeout, max_retries=0, **options
-            )
+            nodes = [{"host": name, "port": port} for name, port in self._nodes]
+            # A node that does not answer is passed over for the next one; waiting is done here.
+            options["max_retries"] = len(nodes) - 1
+            self._client = OpenSearch(nodes, timeout=access.timeout, retry_on_status=(), **options)
         return self._client
 
     def _failed(self, error: Exception) -> Failed:
@@ -107,6 +123,14 @@ class Connection:
         if status == 403:
             return Failed(f"{self.where}: {self._access.username or 'nobody'} may not do that: {reason}", 403)
         return Failed(f"{self.where}: {reason} ({status})", status)
+
+
+def _node(name: str, port: int) -> tuple[str, int]:
+    """Name and port of `name`, `name:port`, `2001:db8::1` or `[2001:db8::1]:port`."""
+    host, colon, number = name.rpartition(":")
+    if colon and number.isdigit() and (":" not in host or host.endswith("]")):
+        return host, int(number)
+    return (f"[{name}]" if ":" in name and not name.startswith("[") else name), port
 
 
 def quoted(name: str) -> str:

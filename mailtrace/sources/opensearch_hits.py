@@ -11,14 +11,16 @@ from base64 import urlsafe_b64decode
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
-from hashlib import blake2b
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
+from zlib import crc32
 
 from mailtrace.model import LogEntry, LogQuery, Parser, Zone
 from mailtrace.sources.opensearch_fields import Field, Fields
 from mailtrace.sources.search import Literals
 
 Hit = Mapping[str, Any]
+_new = cast("Callable[[type[LogEntry], tuple[object, ...]], LogEntry]", tuple.__new__)
 
 _STAMPED = re.compile(
     r"(?:[0-9]{1,6} )?(?:<[0-9]{1,3}>)?(?:1 )?"
@@ -31,7 +33,6 @@ _TAG = re.compile(r"(?P<tag>.*?)(?:\[(?P<pid>[0-9]{1,10})\])?:?\s*")
 _UNFIT = re.compile(r"[\s:\[\]]")
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?\s?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _NEVER = 9_000_000_000_000_000_000  # what a document without the field is sorted by
-_ORDER_BITS = 24
 _FLAKE = re.compile(r"[0-9A-Za-z_-]{20}")
 _OLDEST, _NEWEST = 1_262_304_000_000, 4_102_444_800_000  # 2010, 2100
 
@@ -77,7 +78,8 @@ class Reader:
             return []
         block = "\n".join([line.text for line in lines]).encode("utf-8", "surrogatepass")
         asked = frozenset(query.hosts)
-        out = []
+        out: list[LogEntry] = []
+        add = out.append
         for entry in self._parser.parse(block, 0, _itself):
             line = lines[entry.seq]
             host = self._host(line.host, entry.logged_host)
@@ -86,7 +88,7 @@ class Reader:
             time = entry.time if entry.zone is Zone.UTC else line.time
             if (query.start is not None and time < query.start - 1) or (query.end is not None and time > query.end + 1):
                 continue
-            out.append(entry._replace(host=host, seq=line.order, time=time, zone=Zone.UTC))
+            add(_new(LogEntry, (host, time, Zone.UTC, line.order, *entry[4:])))
         return out
 
     # ------------------------------------------------------------------------------------------ one hit
@@ -114,26 +116,26 @@ class Reader:
         return Line(self._whole(text, host, service, pid, time), host, time, _order(hit))
 
     def _whole(self, text: str, host: str, service: str, pid: str, time: float) -> str:
-        tag = _TAG.fullmatch(service)
-        name = _UNFIT.sub("_", tag["tag"])[:128] if tag else ""
+        name, number = _tag(service)
         if _STAMPED.match(text) and self._parser.stamp(text.encode("utf-8", "surrogatepass")) is not None:
             named = not name or _MACHINE.match(text) or re.search(rf"[\s/]{re.escape(name)}[^\s:]*: ", text[:300])
             if named:
                 return text
         if not name and _TAGGED.match(text):
             who, _, rest = text.partition(": ")
-            host_, _, program = who.rpartition(" ")
-            return self._framed(time, host_ or host, *_program(program), rest)
-        if _EXIM.match(text) and (not name or text.startswith("[")):  # out of Exim's own file
+            logged, _, program = who.rpartition(" ")
+            return self._framed(time, logged or host, *_tag(program), rest)
+        if (not name or text[:1] == "[") and _EXIM.match(text):  # out of Exim's own file
             return f"{_iso(time)[:23].replace('T', ' ')} +0000 {text}"
-        number = tag["pid"] if tag and tag["pid"] else pid
+        number = number or pid
         return self._framed(time, host, name or "postfix", number if number.isdigit() else "", text)
 
     def _framed(self, time: float, host: str, tag: str, pid: str, text: str) -> str:
-        host = _UNFIT.sub("_", host)[:255]
+        host = _fit(host)
         who = f"{host} {tag}[{pid}]" if pid else f"{host} {tag}"
+        bsd = _bsd(time) if self._shape.startswith("{bsd}") else ""
         return self._shape.format(
-            iso=_iso(time), bsd=_bsd(time), who=who, host=host or "-", tag=tag, pid=pid or "-", text=text
+            iso=_iso(time), bsd=bsd, who=who, host=host or "-", tag=tag, pid=pid or "-", text=text
         )
 
     def _readable(self, shape: str) -> bool:
@@ -166,7 +168,7 @@ def seconds(value: float) -> float:
 def _finer(written: object, rough: float) -> float | None:
     """The time with the fraction that the document writes, where that is the same to the millisecond."""
     found = _ISO.fullmatch(written) if isinstance(written, str) else None
-    if found is None or not found[3]:
+    if found is None or len(found[3] or "") <= 3:
         return None
     fraction = int(found[3]) / 10 ** len(found[3])
     whole = round(rough - fraction)
@@ -196,8 +198,7 @@ def _order(hit: Hit) -> int:
     name = str(hit.get("_id"))
     number = hit.get("_seq_no")
     place = _made(name) or (max(number, 0) if isinstance(number, int) else 0)
-    digest = blake2b(f"{hit.get('_index')} {name}".encode("utf-8", "replace"), digest_size=_ORDER_BITS // 8).digest()
-    return place << _ORDER_BITS | int.from_bytes(digest, "big")
+    return place << 32 | crc32(f"{hit.get('_index')} {name}".encode("utf-8", "replace"))
 
 
 def _made(name: str) -> int:
@@ -212,30 +213,40 @@ def _made(name: str) -> int:
     return time << 24 | b[1] << 16 | b[13] << 8 | b[0] if _OLDEST < time < _NEWEST else 0
 
 
-def _program(text: str) -> tuple[str, str]:
-    tag, _, pid = text.rstrip("]").partition("[")
-    return tag, pid
+@lru_cache(maxsize=4096)
+def _tag(service: str) -> tuple[str, str]:
+    """Program and pid of a name, or of a tag with its brackets and colon."""
+    found = _TAG.fullmatch(service)
+    return (_UNFIT.sub("_", found["tag"])[:128], found["pid"] or "") if found else ("", "")
+
+
+@lru_cache(maxsize=4096)
+def _fit(host: str) -> str:
+    """A host's name as one word."""
+    return _UNFIT.sub("_", host)[:255]
 
 
 def _first(source: Mapping[str, Any], fields: Iterable[Field]) -> str:
     """The first of some fields that the document has, as text."""
     for each in fields:
         value = _value(source, each.name)
-        if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "":
+        if type(value) is str:
+            if value:
+                return value
+        elif type(value) is int:
             return str(value)
     return ""
 
 
-def _value(source: object, path: str) -> object:
+def _value(source: Any, path: str) -> object:
     """A field of a document, whether its names are nested, dotted or both; the first value of several."""
-    if not isinstance(source, Mapping):
-        return None
-    if path in source:
-        value = source[path]
-        return value[0] if isinstance(value, list) and value else value
+    value = source.get(path)
+    if value is not None:
+        return value[0] if type(value) is list and value else value
     at = path.find(".")
     while at > 0:
-        if (inner := source.get(path[:at])) is not None:
+        inner = source.get(path[:at])
+        if isinstance(inner, dict):
             found = _value(inner, path[at + 1 :])
             if found is not None:
                 return found
@@ -244,7 +255,14 @@ def _value(source: object, path: str) -> object:
 
 
 def _iso(time: float) -> str:
-    return _moment(time).isoformat(timespec="microseconds")
+    """RFC 3339 with microseconds; only the fraction is new in most lines."""
+    micros = round(time * 1e6)
+    return f"{_second(micros // 1_000_000)}.{micros % 1_000_000:06}+00:00"
+
+
+@lru_cache(maxsize=4096)
+def _second(time: int) -> str:
+    return _moment(time).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
 
 
 def _bsd(time: float) -> str:
