@@ -11,6 +11,7 @@ import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,18 +56,25 @@ class Connector:
 
     def _connect(self, way: Way) -> Session:
         opened: list[Any] = []
+
+        def close() -> None:
+            for connection in reversed(opened):
+                transport = connection.transport
+                with suppress(Exception):
+                    connection.close()
+                _close(connection.connect_kwargs.get("sock"), transport)
+
         try:
             gateway = None
             for hop in (*way.jumps, way):
                 gateway = self._hop(hop, gateway, is_jump=hop is not way)
                 opened.append(gateway)
         except BaseException:
-            for connection in reversed(opened):
-                connection.close()
+            close()
             raise
         transport = opened[-1].transport
         transport.set_keepalive(_KEEP_ALIVE)
-        return Session(transport, self._access.timeout, lambda: [c.close() for c in reversed(opened)])
+        return Session(transport, self._access.timeout, close)
 
     def _hop(self, way: Way, gateway: Any, *, is_jump: bool) -> Any:
         """One hop of the way, logged in to."""
@@ -251,12 +259,22 @@ def _command(way: Way) -> Any:
     return paramiko.ProxyCommand(shlex.join(["/bin/sh", "-c", f"exec {way.command}"]))
 
 
-def _close(sock: Any) -> None:
-    if sock is not None:
-        try:
-            sock.close()
-        except Exception:  # noqa: BLE001 - a ProxyCommand that has ended cannot be killed
-            return
+def _close(sock: Any, transport: Any = None) -> None:
+    """Let go of a connection, and of the process that made it."""
+    if sock is None:
+        return
+    if transport is not None:
+        transport.join(2)  # its thread reads from the process, and ends it
+    with suppress(Exception):  # a ProxyCommand that has ended cannot be ended
+        sock.close()
+    process = getattr(sock, "process", None)
+    if process is not None:
+        with suppress(Exception):
+            process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            with suppress(OSError):
+                stream.close()
 
 
 # ------------------------------------------------------------------------------------------- logging in

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from mailtrace.model import LogQuery
+from pathlib import Path
+
+from mailtrace.clocks import Clocks
+from mailtrace.model import LogQuery, Stamp, Zone
 from mailtrace.parsers import make_parser
-from mailtrace.sources.extent import counted, wider, windowed
-
-LINES = (
-    b"2026-11-23T01:04:15.563623+00:00 ext1 postfix/smtpd[108]: 899322FCB3C: client=client.lab.test[10.77.0.250]\n"
-    b"2026-11-23T01:04:15.564360+00:00 ext1 postfix/cleanup[112]: 899322FCB3C: message-id=<a@b>\n"
-)
+from mailtrace.sources.catalog import Log
+from mailtrace.sources.extent import behind, reaches, wider, windowed
+from mailtrace.sources.window import SLACK, LogClock
 
 
-def test_a_query_with_one_open_end_has_a_window() -> None:
-    assert windowed(LogQuery(start=1.0))
-    assert windowed(LogQuery(end=1.0))
+def log(first: float, last: float | None, *, ended: bool = True) -> Log:
+    made = Log(Path("/log"), "/log", ["mx1"], make_parser())
+    made.clock = LogClock(Clocks(lambda _host: "", near=0.0), "mx1", lambda _host: False)
+    made.first = Stamp(first, Zone.UTC)
+    made.last = None if last is None else Stamp(last, Zone.UTC)
+    made.ended = ended
+    return made
+
+
+def test_a_window_is_widened_at_both_ends_that_it_has() -> None:
+    assert wider(LogQuery(start=1000.0, end=2000.0)) == (1000 - SLACK, 2000 + SLACK)
+    assert wider(LogQuery()) == (None, None)
     assert not windowed(LogQuery())
+    assert windowed(LogQuery(end=0.0))
 
 
-def test_a_window_is_widened_on_both_sides_and_an_open_end_stays_open() -> None:
-    start, end = wider(LogQuery(start=1000.0, end=2000.0), late=600.0)
-    assert start is not None
-    assert end is not None
-    assert start < 400.0
-    assert end > 2600.0
-    assert wider(LogQuery(start=1000.0))[1] is None
+def test_a_log_reaches_into_a_window_that_it_overlaps() -> None:
+    assert reaches(log(1000, 2000), [], LogQuery(start=1500, end=1600))
+    assert not reaches(log(1000, 2000), [], LogQuery(start=2000 + SLACK + 1))
+    assert not reaches(log(5000, 6000), [], LogQuery(end=5000 - SLACK - 1))
 
 
-def test_entries_are_counted_by_host_as_they_pass() -> None:
-    counts: dict[str, int] = {}
-    entries = list(counted(make_parser().parse(LINES, 0, lambda name: name), counts))
-    assert (len(entries), counts) == (2, {"ext1": 2})
+def test_a_log_whose_end_is_not_known_ends_where_the_next_begins() -> None:
+    packed = log(1000, 1100, ended=False)
+    assert reaches(packed, [(log(3000, 4000), None)], LogQuery(start=2500))
+    assert not reaches(packed, [(log(2000, 4000), None)], LogQuery(start=2500))
+
+
+def test_behind_a_window_is_after_its_end() -> None:
+    made = log(0, 9000)
+    assert behind(made, Stamp(5000, Zone.UTC), LogQuery(end=1000))
+    assert not behind(made, Stamp(500, Zone.UTC), LogQuery(end=1000))
+    assert not behind(made, None, LogQuery(end=1000))

@@ -273,10 +273,12 @@ def test_globs_and_homes_are_the_servers(server: Server, reader: User, folder: P
 # ------------------------------------------------------------------------------------------- evil text
 
 EVIL = [
-    "'; touch {mark}; '", '"; touch {mark}; "', "$(touch {mark})", "`touch {mark}`", "| touch {mark}", "& touch {mark} &",
+    "'; touch {mark}; '", '"; touch {mark}; "', "$(touch {mark})", "`touch {mark}`", "| touch {mark}",
+    "& touch {mark} &",
     "&& touch {mark}", "|| touch {mark}", "> {mark}", "< /etc/passwd", ">> {mark}", "\\'; touch {mark}; \\'",
     "-f /etc/passwd", "--file=/etc/passwd", "-e", "--", "-", "-r", "--help", "-v", "*", "?", "[a-z]", ".*", "^", "$",
-    "$HOME", "${{IFS}}", "$0", "!!", "!1", "!touch {mark}", "~", "~root", "#comment", "%s%n", "%d", "{{a,b}}", "a\\nb", "\\",
+    "$HOME", "${{IFS}}", "$0", "!!", "!1", "!touch {mark}", "~", "~root", "#comment", "%s%n", "%d", "{{a,b}}", "a\\nb",
+    "\\",
     "\\\\", "'", '"', "''", "' '", "\t", "a  b", "ä€😀", "\x01\x7f", "\x1b[31m", "\r", "a;b", "(x)", "=(x)", "<(x)",
     "^touch {mark}^", "/../../etc/passwd", "\udcff\udcfe", "EOF", "mailtrace:begin", "mailtrace:password:", "+1", "\\0",
     "\\052", "%25", "@{{u}}", "$'x'", '$"x"',
@@ -305,8 +307,22 @@ def test_evil_literals_are_searched_for_and_nothing_else_happens(
     made.close()
 
 
-@pytest.mark.parametrize("name", ["a b.log", "-x.log", "$(id).log", "a'b.log", 'a"b.log', "a!b.log", "a\\b.log", "ü.log",
-                                  ";x.log", "a\tb.log", "*.log"])  # fmt: skip
+PATHS = (
+    "a b.log",
+    "-x.log",
+    "$(id).log",
+    "a'b.log",
+    'a"b.log',
+    "a!b.log",
+    "a\\b.log",
+    "ü.log",
+    ";x.log",
+    "a\tb.log",
+    "*.log",
+)
+
+
+@pytest.mark.parametrize("name", PATHS)
 def test_evil_paths_are_paths(server: Server, reader: User, folder: Path, name: str) -> None:
     path = write(folder, name, line(at(1), "AAAAAAAA01"))
     made = source(server.access(reader), path)

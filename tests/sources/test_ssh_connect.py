@@ -80,9 +80,7 @@ def server(started: Callable[..., Server]) -> Server:
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "rsa", "ecdsa"])
-def test_a_known_host_of_any_kind_of_key_is_logged_in_to(
-    started: Callable[..., Server], user: User, kind: str
-) -> None:
+def test_a_known_host_of_any_kind_of_key_is_logged_in_to(started: Callable[..., Server], user: User, kind: str) -> None:
     assert login(started(kind).access(user)) == b"here\n"
 
 
@@ -194,7 +192,8 @@ def test_a_jump_host_that_may_not_forward_is_told(started: Callable[..., Server]
 
 def test_a_proxy_command_is_run_by_a_shell(server: Server, user: User) -> None:
     access = server.access(user)
-    python = "import os,socket,sys,threading;s=socket.create_connection((sys.argv[1],int(sys.argv[2])));" + (
+    python = (
+        "import os,socket,sys,threading;s=socket.create_connection((sys.argv[1],int(sys.argv[2])));"
         "threading.Thread(target=lambda:[s.sendall(b) for b in iter(lambda:os.read(0,65536),b'')],daemon=True).start();"
         "[os.write(1,b) for b in iter(lambda:s.recv(65536),b'')]"
     )

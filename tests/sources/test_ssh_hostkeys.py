@@ -31,7 +31,7 @@ def verdict(hosts: KnownHosts, name: str = "mx1.example.com", port: int = 22, ke
 
 
 @pytest.mark.parametrize(
-    ("names", "name", "port"),
+    "names, name, port",
     [
         ("mx1.example.com", "mx1.example.com", 22),
         ("mx1.example.com", "MX1.Example.com", 22),
@@ -49,7 +49,7 @@ def test_a_name_that_a_line_stands_for_is_known(tmp_path: Path, names: str, name
 
 
 @pytest.mark.parametrize(
-    ("names", "name", "port"),
+    "names, name, port",
     [
         ("mx2.example.com", "mx1.example.com", 22),
         ("*.example.com,!mx1.example.com", "mx1.example.com", 22),

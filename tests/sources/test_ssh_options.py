@@ -106,7 +106,7 @@ def test_an_ssh_config_that_is_not_there_is_told(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "expected"),
+    "spec, expected",
     [
         ("host", ("", "host", None)),
         ("me@host:22", ("me", "host", 22)),
