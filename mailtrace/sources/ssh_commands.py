@@ -19,6 +19,10 @@ STATUS = "mailtrace:"
 SUDO = "mailtrace:sudo"
 PROMPT = "mailtrace:password:"
 
+ASKING = f"-S -p {PROMPT}"
+SILENT = "-n"
+"""What `sudo` is told: to ask for the password, or to fail where it would. The functions' `sudo` is one, or "" for none."""
+
 MOST = 90_000
 """Bytes of one command: Linux takes arguments of 128 KiB each, and the login shell has the whole as one."""
 MANY = 4_000
@@ -39,7 +43,7 @@ _START = (
 _AS_USER = 'r() { tail -c "+$2" "$1"; }; l() { ls -lniL "$1"; }; '
 # What the user may read is read as the user; sudo is for the rest, and not for what is not there at all.
 _WITH_SUDO = (
-    f's() {{ echo {SUDO} >&2; sudo -S -p {PROMPT} "$@"; }}; '
+    f's() {{ echo {SUDO} >&2; sudo _OPTIONS_ "$@"; }}; '
     'n() { case "$(ls -d "$1" 2>&1)" in *"No such file"*) return 0;; *) return 1;; esac; }; '
     'r() { if [ -r "$1" ] || n "$1"; then tail -c "+$2" "$1"; else s tail -c "+$2" "$1"; fi; }; '
     'l() { if { [ -r "$1" ] && [ -x "$1" ]; } || n "$1"; then ls -lniL "$1"; else s ls -lniL "$1"; fi; }; '
@@ -88,7 +92,7 @@ def hello() -> Command:
     return Command(script)
 
 
-def list_(folders: Sequence[str], *, sudo: bool) -> Command:
+def list_(folders: Sequence[str], *, sudo: str) -> Command:
     """The files of folders, one after the other; a folder may hold wildcards, which the remote side resolves."""
     script = (
         _begin(sudo=sudo)
@@ -107,7 +111,7 @@ class Piece(NamedTuple):
     size: int
 
 
-def pieces(wanted: Iterable[Piece], mark: str, *, sudo: bool) -> Command:
+def pieces(wanted: Iterable[Piece], mark: str, *, sudo: str) -> Command:
     """Several pieces of files; behind each stands a line with the mark."""
     cases = "".join(
         f'{kind}) {{ r "$1" 1; echo "{STATUS}read=$?" >&2; }} | {unpack} 2>/dev/null | head -c "$4";; '
@@ -134,7 +138,7 @@ class Filter(NamedTuple):
     numbered: bool = False  # grep has no -b: lines are numbered instead
 
 
-def lines(path: str, kind: str, low: int, high: int | None, chosen: Filter, *, sudo: bool) -> Command:
+def lines(path: str, kind: str, low: int, high: int | None, chosen: Filter, *, sudo: str) -> Command:
     """The lines in [low, high) of a file that pass a filter, each with its byte offset behind `low` (or its number).
 
     First comes a line that tells which file it is.
@@ -169,7 +173,7 @@ def lines(path: str, kind: str, low: int, high: int | None, chosen: Filter, *, s
     return Command("".join(script), tuple(arguments), text)
 
 
-def met(path: str, kind: str, size: int, hosts: Sequence[Sequence[str]], mark: str, *, sudo: bool) -> Command:
+def met(path: str, kind: str, size: int, hosts: Sequence[Sequence[str]], mark: str, *, sudo: str) -> Command:
     """Some first and some last lines that hold any of a host's spellings, host by host; behind each stands the mark."""
     arguments = [path, mark, str(max(size - _END, 0) + 1)]
     unpack = f" | {UNPACK[kind]} 2>/dev/null" if kind in UNPACK else ""
@@ -187,9 +191,9 @@ def met(path: str, kind: str, size: int, hosts: Sequence[Sequence[str]], mark: s
     return Command("".join(script), tuple(arguments))
 
 
-def journal(arguments: Sequence[str], chosen: Filter, *, sudo: bool) -> Command:
+def journal(arguments: Sequence[str], chosen: Filter, *, sudo: str) -> Command:
     """The journal, filtered. `arguments` are journalctl's."""
-    how = f"echo {SUDO} >&2; sudo -S -p {PROMPT} " if sudo else ""
+    how = f"echo {SUDO} >&2; sudo {sudo} " if sudo else ""
     words = list(arguments)
     script = [_START, f'{{ {how}journalctl {" ".join(_word(word) for word in words)}; echo "{STATUS}read=$?" >&2; }}']
     patterns: list[str] = []
@@ -218,8 +222,8 @@ def sudoers_journal(user: str) -> str:
     return f"{user} ALL=(root) NOPASSWD: {words}"
 
 
-def _begin(*, sudo: bool) -> str:
-    return _START + (_WITH_SUDO if sudo else _AS_USER)
+def _begin(*, sudo: str) -> str:
+    return _START + (_WITH_SUDO.replace("_OPTIONS_", sudo) if sudo else _AS_USER)
 
 
 def _word(word: str) -> str:

@@ -183,7 +183,7 @@ class Server:
 
     def plan(self, query: LogQuery) -> list[tuple[str, str]]:
         """What each command is for, and the command; numbers that are only known then are examples."""
-        sudo = self._settings.sudo
+        sudo = self._sudo
         out = [("ask for its clock and tools", ssh_commands.hello().line)]
         files = [name for name in self.names if _is_file(name) and self._concerns(name.hosts, query)]
         paths = [str(PurePosixPath(self._path(name))) for name in files]
@@ -254,7 +254,7 @@ class Server:
             msg = "the connection was lost"
             raise SshError(msg)
         self._settings.traffic.commands += 1
-        sudo = self._settings.sudo_pass if self._settings.sudo and not self.machine.root else None
+        sudo = self._settings.sudo_pass if self._sudo == ssh_commands.ASKING else None
         return self._session.start(command.line, command.text, sudo)
 
     def _output(self, command: Command) -> tuple[bytes, Remote]:
@@ -265,8 +265,11 @@ class Server:
         return out, remote
 
     @property
-    def _sudo(self) -> bool:
-        return self._settings.sudo and not self.machine.root
+    def _sudo(self) -> str:
+        """What sudo is told, "" where it is not used."""
+        if not self._settings.sudo or self.machine.root:
+            return ""
+        return ssh_commands.ASKING if self._settings.sudo_pass else ssh_commands.SILENT
 
     def _hello(self) -> Machine:
         """Ask the machine about itself."""
@@ -871,6 +874,11 @@ def _why(path: str, words: str, server: Server) -> str:
     if "incorrect password" in words or "Sorry, try again" in words:
         msg = "sudo refused the password; it was tried once. Check sudo_pass (--ask-sudo-pass)"
         raise SshError(msg)
+    if "password is required" in words:
+        return (
+            f"{path}: sudo asks {user} for a password; use --ask-sudo-pass or MAILTRACE_SUDO_PASSWORD, add the sudoers "
+            "lines that --plan prints, or let the user read the logs (group adm)"
+        )
     if "must have a tty" in words or "terminal is required" in words:
         return f"{path}: sudo wants a terminal; take `requiretty` out of sudoers for {user}"
     if "not in the sudoers" in words or "not allowed to" in words or "may not run" in words:

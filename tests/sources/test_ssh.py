@@ -387,6 +387,16 @@ def test_sudo_without_a_password_says_what_to_do(server: Server, reader: User, c
     made.close()
 
 
+def test_a_log_that_sudo_would_be_needed_for_costs_itself_only(
+    server: Server, reader: User, closed: str, folder: Path
+) -> None:
+    path = write(folder, "mail.log", log(at(1), 10))
+    made = source(server.access(reader, sudo=True), {"mx1": [path, closed]})
+    assert len(ids(made.query(LogQuery()))) == 10
+    assert len(problems(made)) == 1
+    made.close()
+
+
 def test_a_user_who_may_not_use_sudo_is_told(server: Server, place: Path, closed: str) -> None:
     with made_user("mt-plain", place / "plain") as user:
         made = source(server.access(user, sudo=True, sudo_pass=secret(PASSWORD)), closed)

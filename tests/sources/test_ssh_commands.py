@@ -62,10 +62,10 @@ def test_scripts_need_no_octal_writing() -> None:
     """A script is readable in a process list and in --plan."""
     commands = [
         ssh_commands.hello(),
-        ssh_commands.list_(["/var/log"], sudo=True),
-        ssh_commands.pieces([Piece("/var/log/mail.log", "plain", 0, 10)], "mark", sudo=True),
-        ssh_commands.lines("/var/log/mail.log", "gz", 0, None, Filter((("a",), ("b", "c"))), sudo=True),
-        ssh_commands.met("/var/log/mail.log", "plain", 10, [["mx1"]], "mark", sudo=True),
+        ssh_commands.list_(["/var/log"], sudo=ssh_commands.ASKING),
+        ssh_commands.pieces([Piece("/var/log/mail.log", "plain", 0, 10)], "mark", sudo=ssh_commands.ASKING),
+        ssh_commands.lines("/var/log/mail.log", "gz", 0, None, Filter((("a",), ("b", "c"))), sudo=ssh_commands.ASKING),
+        ssh_commands.met("/var/log/mail.log", "plain", 10, [["mx1"]], "mark", sudo=ssh_commands.ASKING),
     ]
     for command in commands:
         assert shlex.split(command.line) == ["exec", "sh", "-c", command.script, "mailtrace", *command.arguments]
@@ -74,11 +74,11 @@ def test_scripts_need_no_octal_writing() -> None:
 
 def test_many_literals_are_no_arguments() -> None:
     literals = tuple(f"literal-{n}" for n in range(2000))
-    command = ssh_commands.lines("/log", "plain", 0, None, Filter((literals,)), sudo=False)
+    command = ssh_commands.lines("/log", "plain", 0, None, Filter((literals,)), sudo="")
     assert len(command.line) < 2000
     assert command.text == "\n".join(literals).encode()
 
 
 def test_the_journals_words_are_plain() -> None:
     with pytest.raises(ValueError, match="not a plain word"):
-        ssh_commands.journal(["$(id)"], Filter(), sudo=False)
+        ssh_commands.journal(["$(id)"], Filter(), sudo="")
