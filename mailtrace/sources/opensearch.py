@@ -310,39 +310,34 @@ class OpenSearchSource:
         return self._search(self._body(query, tie, **more), pit=True)
 
     def _searched_after(
-        self, query: Clause, tie: str, pit: str, answer: Answer
+        self, query: Clause, tie: str, pit: str, answer: Answer, met: _Moment | None = None
     ) -> Iterator[Sequence[Mapping[str, Any]]]:
         """The pages of a point in time, the next one asked for while one is worked on."""
         pool = ThreadPoolExecutor(1, thread_name_prefix="mailtrace-opensearch")
+        met = met or _Moment()
         try:
             while True:
                 hits = answer.get("hits", {}).get("hits", [])
                 pit = answer.get("pit_id", pit)
-                if len(hits) < PAGE:
-                    yield hits
+                coming = pool.submit(self._page, query, tie, pit, hits[-1]["sort"]) if len(hits) == PAGE else None
+                yield met.new(hits) if tie != "_id" else hits
+                if coming is None:
                     return
-                coming = pool.submit(self._page, query, tie, pit, hits[-1]["sort"])
-                yield hits
                 try:
                     answer = coming.result()
                 except Failed as failed:
                     if failed.status != 404:
                         raise
-                    # The point in time is gone (a restart, a slow reader): a new one, and on from the last time read.
-                    yield from self._resumed(query, tie, hits)
-                    return
+                    break  # the point in time is gone: a node was restarted, or the reader was slow
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             with suppress(Failed):
                 self._connection.request("DELETE", "/_search/point_in_time", {"pit_id": [pit]})
-
-    def _resumed(
-        self, query: Clause, tie: str, hits: Sequence[Mapping[str, Any]]
-    ) -> Iterator[Sequence[Mapping[str, Any]]]:
+        after = hits[-1]["sort"]
+        if tie != "_id":  # counts anew in each point in time: all lines of the last moment come again
+            after = [*after[:-1], -1]
         pit = self._point_in_time()
-        after = hits[-1]["sort"] if tie == "_id" else [*hits[-1]["sort"][:-1], -1]
-        # `_shard_doc` counts anew: lines of the last time come again, and are the same entries to who keeps them.
-        yield from self._searched_after(query, tie, pit, self._page(query, tie, pit, after))
+        yield from self._searched_after(query, tie, pit, self._page(query, tie, pit, after), met)
 
     def _point_in_time(self) -> str:
         params = {"keep_alive": KEEP_ALIVE, "ignore_unavailable": "true", "allow_partial_pit_creation": "true"}
@@ -414,3 +409,23 @@ class OpenSearchSource:
                 "search reads all of them; map the field as text or wildcard",
                 missing=False,
             )
+
+
+class _Moment:
+    """The documents of the last moment that was read, so that none of them is taken twice."""
+
+    def __init__(self) -> None:
+        self._time: Any = None
+        self._met: set[tuple[str, str]] = set()
+
+    def new(self, hits: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The hits that were not met yet."""
+        out = []
+        for hit in hits:
+            time, name = hit["sort"][:-1], (hit["_index"], hit["_id"])
+            if time != self._time:
+                self._time, self._met = time, set()
+            if name not in self._met:
+                self._met.add(name)
+                out.append(hit)
+        return out

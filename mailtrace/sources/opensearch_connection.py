@@ -12,7 +12,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from mailtrace.config import OpenSearchConfig
 
-RETRIES = (0.2, 0.5, 1.0, 2.0, 4.0)
+RETRIES = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds between two tries of a request that the server is too busy or too broken to answer."""
 _BUSY = (429, 502, 503, 504)
 Answer = dict[str, Any]
@@ -73,7 +73,7 @@ class Connection:
             except ImportError:
                 raise Failed("the package opensearch-py is missing: pip install 'mailtrace[opensearch]'") from None
             access = self._access
-            options: dict[str, Any] = {"use_ssl": access.use_ssl, "http_compress": True, "pool_maxsize": 4}
+            options: dict[str, Any] = {"use_ssl": access.use_ssl, "pool_maxsize": 4}
             if access.use_ssl:
                 options |= {"verify_certs": access.verify_certs, "ssl_show_warn": False}
                 options["ssl_assert_hostname"] = None if access.verify_certs else False

@@ -1,7 +1,7 @@
 """A real OpenSearch node for tests and trials, on the loopback address only.
 
 Its jars come from Maven once, into `lib/` beside this file (52 MB, 9 seconds; git ignores it); a later start needs no
-network. `python tests/opensearch/node.py` fetches them.
+network. `python tests/opensearch_node/node.py` fetches them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ HERE = Path(__file__).parent
 LIB = Path(os.environ.get("OPENSEARCH_LIB", HERE / "lib"))
 VERSION = "2.19.4"
 FETCH = ["mvn", "-B", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={LIB}"]
-JAVA = ["java", "-Xms512m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{LIB}/*"]
+JAVA = os.environ.get("OPENSEARCH_JAVA", "java")
+START = ["-Xms512m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{LIB}/*{os.pathsep}{HERE}"]
+# A JDK compiles the launcher on the way; a runtime without a compiler needs it compiled beside it.
+LAUNCHER = ["OsNode"] if (HERE / "OsNode.class").exists() else [str(HERE / "OsNode.java")]
 
 
 def fetched() -> bool:
     """Whether the jars are there."""
-    return any(LIB.glob(f"opensearch-{VERSION}.jar"))
+    return any(LIB.glob("opensearch-[0-9]*.jar"))
 
 
 class Node:
@@ -40,7 +43,7 @@ class Node:
         """Start it and wait until it answers."""
         with (self.home / "node.log").open("a") as log:
             self.process = subprocess.Popen(
-                [*JAVA, str(HERE / "OsNode.java"), str(self.home), *self.settings],
+                [JAVA, *START, *LAUNCHER, str(self.home), *self.settings],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

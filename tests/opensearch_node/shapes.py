@@ -204,7 +204,7 @@ SHAPES: dict[str, tuple[Any, Document]] = {
     "fluent-bit": (_fluent_bit, {"@timestamp": DATE, "message": DYNAMIC}),
     "rsyslog": (_rsyslog, {"@timestamp": DATE, "message": {"type": "wildcard"}}),
     "graylog": (_graylog, {"timestamp": GRAYLOG_DATE, "message": TEXT, "application_name": {"type": "keyword"},
-                           "source": {"type": "text", "analyzer": "analyzer_keyword", "fielddata": True}}),
+                           "source": {"type": "text", "analyzer": "keyword", "fielddata": True}}),
     "syslog-ng": (_syslog_ng, {"@timestamp": {"type": "date_nanos"}}),
     "data-prepper": (_data_prepper, {"time": {"type": "date_nanos"}, "body": TEXT}),
     "wazuh": (_wazuh, {"@timestamp": DATE, "full_log": EXACT, "predecoder": {"properties": {"hostname": EXACT}}}),
@@ -216,12 +216,7 @@ def put(client: Any, index: str, documents: Iterable[Document], properties: Docu
     """Make an index and fill it."""
     from opensearchpy import helpers
 
-    whole = {"tokenizer": "keyword", "filter": "lowercase"}  # Graylog's
-    settings = {
-        "number_of_shards": shards,
-        "number_of_replicas": 0,
-        "analysis": {"analyzer": {"analyzer_keyword": whole}},
-    }
+    settings = {"number_of_shards": shards, "number_of_replicas": 0}
     body = {"settings": {"index": settings}, "mappings": {"properties": properties}}
     client.indices.create(index=index, body=body)
     helpers.bulk(client, ({"_index": index, "_source": each} for each in documents), chunk_size=5000)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +22,7 @@ from mailtrace.model import Coverage, LogEntry, LogQuery
 from mailtrace.parsers import make_parser
 from mailtrace.report import Report
 from mailtrace.run import check, plan, run_job
+from mailtrace.sources import opensearch
 from mailtrace.sources.opensearch import OpenSearchSource
 
 pytestmark = pytest.mark.slow
@@ -188,6 +192,85 @@ def test_five_thousand_ids_are_two_requests(client: Any, source: Callable[..., O
     before = made._connection.requests
     assert len(ids(made.query(LogQuery(any_of=wanted)))) == 4000
     assert made._connection.requests - before <= 2
+
+
+# --------------------------------------------------------------------------------------------------- faults
+
+
+@pytest.fixture
+def moments(client: Any, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An index of six pages of three moments."""
+    monkeypatch.setattr(opensearch, "PAGE", 1000)
+    if not client.indices.exists(index="pages"):
+        documents = (document(n, f"{n:06X}0AB", time=START + n % 3) for n in range(6000))
+        put(client, "pages", documents, {"@timestamp": DATE}, shards=2)
+    return "pages"
+
+
+def test_a_point_in_time_that_is_gone_between_pages_costs_nothing(
+    client: Any, source: Callable[..., OpenSearchSource], moments: str
+) -> None:
+    entries = source(moments).query(LogQuery())
+    found = Counter(entry.queue_id for entry in islice(entries, 1500))
+    client.delete_all_pits()
+    found += ids(entries)
+    assert (len(found), set(found.values())) == (6000, {1})
+
+
+def test_where_points_in_time_are_refused_the_window_is_read_all_the_same(
+    client: Any, source: Callable[..., OpenSearchSource], moments: str
+) -> None:
+    limits = {"search.default_keep_alive": "10s", "point_in_time.max_keep_alive": "30s"}  # shorter than is asked for
+    client.cluster.put_settings(body={"transient": limits})
+    try:
+        made = source(moments)
+        found = ids(made.query(LogQuery()))
+    finally:
+        client.cluster.put_settings(body={"transient": dict.fromkeys(limits)})
+    assert (len(found), set(found.values())) == (6000, {1})
+    assert problems(made.coverage()) == ""
+
+
+def test_an_index_that_is_deleted_between_pages_is_told(
+    client: Any, source: Callable[..., OpenSearchSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opensearch, "PAGE", 100)
+    put(client, "gone", (document(n, f"{n:06X}0AB") for n in range(1000)), {"@timestamp": DATE})
+    made = source("gone")
+    entries = made.query(LogQuery())
+    next(entries)
+    client.indices.delete(index="gone")
+    assert len(list(entries)) < 999
+    assert any(item.missing for item in made.coverage())
+
+
+def test_a_node_that_is_restarted_between_pages_costs_nothing(
+    tmp_path: Path, source: Callable[..., OpenSearchSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not nodes.fetched():
+        pytest.skip("needs an OpenSearch node: python tests/opensearch_node/node.py (a JDK 17 and Maven)")
+    monkeypatch.setattr(opensearch, "PAGE", 1000)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = nodes.Node(tmp_path / "node", f"http.port={port}").start()
+    try:
+        filler = own.client()
+        put(
+            filler,
+            "restart",
+            (document(n, f"{n:06X}0AB", time=START + n % 3) for n in range(4000)),
+            {"@timestamp": DATE},
+        )
+        filler.close()
+        entries = source("restart", port=port).query(LogQuery())
+        found = Counter(entry.queue_id for entry in islice(entries, 500))
+        own.stop()
+        own.start()
+        found += ids(entries)
+    finally:
+        own.stop()
+    assert (len(found), set(found.values())) == (4000, {1})
 
 
 # -------------------------------------------------------------------------------------------------- honesty
