@@ -264,6 +264,11 @@ class OpenSearchSource:
                 raise
             answer = send("true")
             self._problem(f"only a part of {self._access.index} could be read: {failed}")
+        self._judge(answer)
+        return answer
+
+    def _judge(self, answer: Answer) -> None:
+        """Tell what an answer leaves out; the status of the request does not."""
         shards = answer.get("_shards", {})
         if answer.get("timed_out"):
             self._problem(f"{self._access.index}: the search was cut off by the server's time limit")
@@ -272,7 +277,6 @@ class OpenSearchSource:
             causes = {str(each.get("reason", {}).get("reason", "")) for each in shards.get("failures", ())}
             why = f": {'; '.join(sorted(causes))}" if any(causes) else ""
             self._problem(f"{gone} of {shards['total']} shards of {self._access.index} did not answer{why}")
-        return answer
 
     def _body(self, query: Clause, tie: str, **more: Any) -> Clause:
         return {
@@ -345,12 +349,13 @@ class OpenSearchSource:
 
     def _scroll(self, query: Clause) -> Iterator[Sequence[Mapping[str, Any]]]:
         """The old way, where points in time are refused; it needs nothing to tell equal times apart."""
-        body = self._body(query, "")
+        body = self._body(query, "", track_total_hits=True)  # a scroll insists
         answer = self._ask(
             "POST", "/_search", body, scroll=KEEP_ALIVE, ignore_unavailable="true", allow_partial_search_results="false"
         )
         try:
             while hits := answer.get("hits", {}).get("hits", []):
+                self._judge(answer)
                 yield hits
                 again = {"scroll": KEEP_ALIVE, "scroll_id": answer["_scroll_id"]}
                 answer = self._connection.request("POST", "/_search/scroll", again)

@@ -106,9 +106,16 @@ class Connection:
         if isinstance(error, theirs.ConnectionTimeout):
             return Failed(f"{self.where} did not answer within {self._access.timeout:g} s (opensearch_config.timeout)")
         if isinstance(error, theirs.SSLError):
-            return Failed(f"{self.where}: no trusted TLS connection: {_reason(error)}", -1)
+            reason = _reason(error)
+            cure = "; does it speak plain http? (use_ssl)" if "WRONG_VERSION" in reason else ""
+            cure = "; name its authority in ca_certs" if "unable to get local issuer" in reason else cure
+            return Failed(f"{self.where}: no trusted TLS connection: {reason}{cure}", -1)
         if isinstance(error, theirs.ConnectionError):
-            return Failed(f"{self.where} cannot be reached: {_reason(error)}")
+            reason = _reason(error)
+            cure = (
+                "; does it speak https? (use_ssl)" if "closed connection" in reason and not self._access.use_ssl else ""
+            )
+            return Failed(f"{self.where} cannot be reached: {reason}{cure}")
         if isinstance(error, theirs.TransportError) and isinstance(error.status_code, int):
             return self._refused(error, error.status_code)
         return Failed(f"{self.where} gave an answer that cannot be read: {str(error)[:200]}", -1)
@@ -117,9 +124,14 @@ class Connection:
         reason = _cause(error)
         if status == 401:
             user = self._access.username
-            return Failed(
-                f"{self.where} refuses {f'the password of {user}' if user else 'a request without a user'}", 401
+            who = (
+                "the API key"
+                if self._access.api_key
+                else f"the password of {user}"
+                if user
+                else "anyone without a user"
             )
+            return Failed(f"{self.where} refuses {who}", 401)
         if status == 403:
             return Failed(f"{self.where}: {self._access.username or 'nobody'} may not do that: {reason}", 403)
         return Failed(f"{self.where}: {reason} ({status})", status)

@@ -227,8 +227,8 @@ def test_where_points_in_time_are_refused_the_window_is_read_all_the_same(
         found = ids(made.query(LogQuery()))
     finally:
         client.cluster.put_settings(body={"transient": dict.fromkeys(limits)})
-    assert (len(found), set(found.values())) == (6000, {1})
     assert problems(made.coverage()) == ""
+    assert (len(found), set(found.values())) == (6000, {1})
 
 
 def test_an_index_that_is_deleted_between_pages_is_told(
