@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 16
 _TICK = 0.5
-_LONGEST_SILENCE = 600.0
+_LONGEST_SILENCE = 300.0
 _SESSIONS_PAUSE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 _WORDS = 4000
 _STATUS = re.compile(rf"{STATUS}([a-z]*)=(\d+)\n")

@@ -21,7 +21,7 @@ PROMPT = "mailtrace:password:"
 
 ASKING = f"-S -p {PROMPT}"
 SILENT = "-n"
-"""What `sudo` is told: to ask for the password, or to fail where it would. The functions' `sudo` is one, or "" for none."""
+"""What `sudo` is told: to ask for the password, or to fail where it would. "" as a `sudo` below means none."""
 
 MOST = 90_000
 """Bytes of one command: Linux takes arguments of 128 KiB each, and the login shell has the whole as one."""
@@ -177,7 +177,7 @@ def met(path: str, kind: str, size: int, hosts: Sequence[Sequence[str]], mark: s
     """Some first and some last lines that hold any of a host's spellings, host by host; behind each stands the mark."""
     arguments = [path, mark, str(max(size - _END, 0) + 1)]
     unpack = f" | {UNPACK[kind]} 2>/dev/null" if kind in UNPACK else ""
-    script = [_begin(sudo=sudo), 'w() { r "$f" "$1" 2>/dev/null', unpack, "; }; f=$1; m=$2; e=$3; "]
+    script = [_begin(sudo=sudo), 'w() { r "$f" "$1"', unpack, "; }; f=$1; m=$2; e=$3; "]
     for spellings in hosts:
         names = []
         for spelling in spellings:

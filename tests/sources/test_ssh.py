@@ -728,6 +728,13 @@ def test_a_loghosts_file_is_divided_by_the_names_in_its_lines(server: Server, re
     made.close()
 
 
+def test_a_closed_loghosts_file_is_divided_under_sudo(server: Server, reader: User, closed: str) -> None:
+    made = source(server.access(reader, sudo=True, sudo_pass=secret(PASSWORD)), {"mx1": [closed], "mx2": [closed]})
+    assert [entry.host for entry in made.query(LogQuery(any_of=("0000000001",)))] == ["mx1"]
+    assert {item.host: item.first for item in made.coverage()} == {"mx1": at(1), "mx2": None}
+    made.close()
+
+
 def test_only_machines_that_are_asked_are_logged_in_to(
     started: Callable[..., Server], reader: User, server: Server, folder: Path
 ) -> None:
