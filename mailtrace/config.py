@@ -53,7 +53,7 @@ class SshConfig:
     ssh_config_file: str = ""
     known_hosts: tuple[str, ...] = ()
     host_keys: str = "strict"
-    forks: int = 10
+    forks: int = 8
     host_config: HostConfig = field(default_factory=HostConfig)
     hosts: Mapping[str, HostConfig] = field(default_factory=dict)
 
