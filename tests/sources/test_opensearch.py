@@ -108,10 +108,10 @@ def ids(entries: Iterator[LogEntry]) -> Counter[str]:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_of_a_fleets_logs_tells_what_its_files_tell(node: nodes.Node, client: Any, shape: str) -> None:
     ingest(client, f"fleet-{shape}", "fleet", shape, shards=2)
-    told = config(node, f"fleet-{shape}", preset=shape)
-    report = trace(told)
-    assert rows(report) == from_files("fleet")
-    assert report.exit_code == 0
+    for preset in (shape, "auto"):
+        report = trace(config(node, f"fleet-{shape}", preset=preset))
+        assert rows(report) == from_files("fleet")
+        assert report.exit_code == 0
 
 
 @pytest.mark.parametrize("shape", ["ecs", "graylog", "wazuh"])
