@@ -31,7 +31,6 @@ class Context:
 class _Way:
     """One copy on its way: where it has been so far."""
 
-    original: str
     path: tuple[Step, ...]
     certainty: Certainty
     attempts: int
@@ -40,7 +39,7 @@ class _Way:
 def rows(root: Stay, context: Context) -> list[Recipient]:
     """All rows of the mail that begins at `root`."""
     out: list[Recipient] = []
-    follow(root, None, _Way("", (), Certainty.PROVEN, 0), root, context, out)
+    follow(root, None, _Way((), Certainty.PROVEN, 0), root, context, out)
     return out
 
 
@@ -54,7 +53,7 @@ def follow(stay: Stay, came: Handed | None, way: _Way, root: Stay, context: Cont
     certainty = way.certainty
     if stay.parent is not None and way.path and _WORSE[Certainty(stay.certainty)] > _WORSE[certainty]:
         certainty = Certainty(stay.certainty)
-    here = _Way("", path, certainty, way.attempts)
+    here = _Way(path, certainty, way.attempts)
     again = requeued(stay)
     if again is not None:
         follow(again, came, here, root, context, out)
@@ -76,7 +75,7 @@ def follow(stay: Stay, came: Handed | None, way: _Way, root: Stay, context: Cont
         took = target.incoming()
         handed += [pair for pair in left if pair[0].lower() in took]
         left = [pair for pair in left if pair[0].lower() not in took]
-        follow(target, handed, _Way("", path, certainty, way.attempts + attempts - 1), root, context, out)
+        follow(target, handed, _Way(path, certainty, way.attempts + attempts - 1), root, context, out)
     if stay.children:
         silently, left = unlogged(stay, left, came)
         for target, also in [*forwarded(stay, origins), *silently]:
