@@ -126,7 +126,7 @@ def copies(stay: Stay) -> dict[tuple[str, str], list[Try]]:
     return groups
 
 
-def assign(groups: dict[tuple[str, str], list[Try]], came: list[tuple[str, str]] | None) -> dict[tuple[str, str], str]:
+def assign(groups: dict[tuple[str, str], list[Try]], came: Handed | None) -> dict[tuple[str, str], str]:
     """Which first-accepted address each copy of a stay goes back to."""
     if came is None:
         return {key: key[1] or key[0] for key in groups}
@@ -154,9 +154,7 @@ def first_of(origins: dict[tuple[str, str], str], recipient: str) -> str:
     return next((first for (to, _original), first in origins.items() if to == recipient), recipient)
 
 
-def unheard(
-    stay: Stay, groups: dict[tuple[str, str], list[Try]], came: list[tuple[str, str]] | None
-) -> list[tuple[str, str]]:
+def unheard(stay: Stay, groups: dict[tuple[str, str], list[Try]], came: Handed | None) -> Handed:
     """Recipients that reached a stay and of which no attempt is logged."""
     listed = stay.accepted.recipients if stay.accepted is not None else ()
     if came is None and groups and not (stay.checks or stay.told or listed):
@@ -174,12 +172,10 @@ def unheard(
     return [(address, first) for address, first in came if address.lower() not in heard]
 
 
-def unlogged(
-    stay: Stay, silent_ones: list[tuple[str, str]], came: list[tuple[str, str]] | None
-) -> tuple[list[tuple[Stay, list[tuple[str, str]] | None]], list[tuple[str, str]]]:
+def unlogged(stay: Stay, silent_ones: Handed, came: Handed | None) -> tuple[list[tuple[Stay, Handed | None]], Handed]:
     """Continuations whose delivery line is lost, with the recipients that went that way, and who is left."""
     aimed = {id(t.target) for t in stay.tries}
-    onward: list[tuple[Stay, list[tuple[str, str]] | None]] = []
+    onward: list[tuple[Stay, Handed | None]] = []
     left = silent_ones
     for child in stay.children:
         if id(child) in aimed or child.kind not in (LinkKind.RELAYED, LinkKind.REINJECTED):
