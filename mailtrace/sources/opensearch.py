@@ -3,35 +3,51 @@
 The index is asked once what it is (names, field types), then every `LogQuery` becomes as few searches as its limits
 allow; what comes back is a superset, filtered here. A window of any size is read completely, page by page. What could
 not be read, or only in part, is told by `coverage`, never raised.
+
+A trace costs one search for each wave of the walk, whatever the number of hosts, and five requests besides: closed
+indices, field types and analyzers at first, side by side; beside the searches the first and last line of every host,
+and, where the question reaches until now, how late lines come (one more where a field tells when a line came in).
+The first search for identifiers goes out beside the first of these, as the index most likely is; where it turns out
+to be otherwise it is asked again, so that a trace waits for as many answers one after another as it has waves, or for
+one more. A wave that asks for more than 64 things takes a search for each of its windows, and 10,000 queue IDs fit
+into one.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future
+from dataclasses import replace
+from datetime import datetime, timezone, tzinfo
 from typing import TYPE_CHECKING, Any
 
-from mailtrace.model import Coverage, Fleet, HostLogs, LogEntry, LogQuery, Parser, Stamp, Zone
+from mailtrace.errors import DataError
+from mailtrace.model import Coverage, Fleet, HostLogs, LogEntry, LogQuery, Parser, Stamp, Tail, Zone
 from mailtrace.sources.division import Division
-from mailtrace.sources.opensearch_connection import Answer, Connection, Failed, quoted
-from mailtrace.sources.opensearch_fields import Fields, asked_for, candidates, resolve
+from mailtrace.sources.opensearch_connection import Connection, Failed, ahead
+from mailtrace.sources.opensearch_fields import Fields, asked_for, candidates, in_other_words, resolve, usual_fields
 from mailtrace.sources.opensearch_hits import Reader
-from mailtrace.sources.opensearch_query import Clause, bodies, sort_of, unsearchable
-from mailtrace.sources.opensearch_spans import Spans
+from mailtrace.sources.opensearch_index import Index
+from mailtrace.sources.opensearch_pages import Pages
+from mailtrace.sources.opensearch_query import Clause, bodies, in_time, one_of, sort_of
+from mailtrace.sources.opensearch_spans import Spans, counting
+from mailtrace.sources.opensearch_state import State, lost_to_patterns, newest_of, newest_time, state_of
+from mailtrace.sources.opensearch_tail import OVERLAP, Feed
 from mailtrace.sources.search import Literals
 from mailtrace.sources.window import SLACK
+from mailtrace.times import zone
 
 if TYPE_CHECKING:
     from mailtrace.config import OpenSearchConfig
 
 SOURCE = "opensearch"
-PAGE = 5000
-KEEP_ALIVE = "2m"
-MOST_HOSTS = 10_000
-_LOOPBACK = ("localhost", "127.", "::1", "[::1]")
+TOGETHER = 64
+"""As many literals of several questions go into one search; more are asked for question by question."""
+_LOOPBACK = re.compile(r"(?:localhost|127(?:\.\d+){3}|\[?::1\]?)(?::\d+)?")
 
 
 class OpenSearchSource:
@@ -48,72 +64,127 @@ class OpenSearchSource:
     ) -> None:
         """`access` is the config's section; nothing is opened before the first question."""
         self.hosts = tuple(hosts)
+        self.go_back = 0.0
+        """Seconds that following reaches back for what comes late, where documents are followed by their time."""
         self._access = access
         self._fleet = fleet
         self._division = Division(hosts, fleet, "")
         self._make_parser = make_parser
         self._names = candidates(access.preset, access.mapping)
         self._connection = Connection(access)
+        self._index = Index(self._connection, access.index, self._problem)
+        self._zone = _zone(access)
         self._reader: Reader | None = None
+        self._pages: Pages | None = None
         self._fields = Fields()
-        self._version = (0, 0)
         self._known = False
-        self._asked = 0
         self._problems: dict[str, Coverage] = {}
         self._matched: dict[str, set[int]] = {}
+        self._read: Counter[str] = Counter()
         self._spans = Spans()
+        self._counted: Future[Any] | None = None
+        self._state: Future[State] | None = None
         self._trust()
 
     # -------------------------------------------------------------------------------------- the protocol
 
     def query(self, query: LogQuery) -> Iterator[LogEntry]:
         """Entries of the lines that answer, by time."""
+        return self.queries([query])
+
+    def queries(self, several: Sequence[LogQuery]) -> Iterator[LogEntry]:
+        """Entries of the lines that answer any of the questions of one wave; one search for those of few literals."""
+        counts = {query: len(query.all_of) + len(query.any_of) for query in several}
+        small = [query for query, count in counts.items() if count > 0]
+        if sum(counts[query] for query in small) > TOGETHER:
+            small = []
+        for group in filter(None, [small, *([query] for query in counts if query not in small)]):
+            try:
+                yield from self._entries(group)
+            except Failed as failed:
+                self._problem(str(failed))
+
+    def _entries(self, group: Sequence[LogQuery]) -> Iterator[LogEntry]:
+        wide = [replace(each, start=_moved(each.start, -SLACK), end=_moved(each.end, SLACK)) for each in group]
+        asked = [(Literals(each), each) for each in wide]
+        few = bool(asked[0][0])
+        start, end = _shifted(*_around(wide), self._zone)
+        if not self._known and all(each.whole for each in group):
+            usual = usual_fields(self._names)
+            pages = Pages(self._index, usual, self._access.max_bytes_in_flight)
+            self._index.foresee(pages.first(self._searches(wide, usual)[0], start, end))
+        reader = self._learn()
+        if reader is None or self._pages is None:
+            return
+        for each in wide:
+            self._spans.reach(each)
+        self._count_ahead()
+        several = self._searches(wide, self._fields, None if few else self._others(group))
+        seen: set[tuple[str, int]] | None = set() if len(several) > 1 else None
+        for body in several:
+            for hits in self._pages.of(body, start, end, few=few):
+                entries = reader.entries(hits, asked)
+                if seen is not None:
+                    entries = [entry for entry in entries if (entry.host, entry.seq) not in seen]
+                    seen.update((entry.host, entry.seq) for entry in entries)
+                self._note(entries, few=few)
+                yield from entries
+        if reader.textless:
+            names = " or ".join(each.name for each in self._fields.message)
+            self._problem(f"{self._access.index}: some documents have no {names} to be read (_source)", missing=False)
+
+    def _searches(self, several: Sequence[LogQuery], fields: Fields, without: Clause | None = None) -> list[Clause]:
+        """What finds all that some questions ask: one search for several, each in its own window."""
+        if len(several) == 1:
+            return bodies(several[0], fields, without=without)
+        clauses = [
+            in_time(body, fields.timestamp, *_shifted(query.start, query.end, self._zone))
+            for query in several
+            for body in bodies(query, fields)
+        ]
+        return [{"bool": {"filter": [one_of(clauses)]}}]
+
+    def _note(self, entries: Sequence[LogEntry], *, few: bool) -> None:
+        """Count what answered; lines that several waves find, once."""
+        if few:
+            for entry in entries:
+                self._matched.setdefault(entry.host, set()).add(entry.seq)
+        else:
+            self._read.update([entry.host for entry in entries])
+
+    def follow(self, places: Mapping[str, Any], since: float | None, now: float) -> list[Tail]:
+        """What came to each shard since its place; from `since` on, or all of it, where it has none.
+
+        Raises `DataError` where the index cannot be asked at all.
+        """
         try:
+            if self._reader is None:
+                self._known = False  # there may be one by now
             reader = self._learn()
             if reader is None:
-                return
-            typed, self._asked = self._asked == 0, self._asked + 1
-            wide = LogQuery(
-                query.hosts,
-                query.all_of,
-                query.any_of,
-                None if query.start is None else query.start - SLACK,
-                None if query.end is None else query.end + SLACK,
-            )
-            self._spans.reach(wide)
-            literals = Literals(query)
-            without = None if literals else self._others(query.hosts)
-            several = bodies(wide, self._fields, typed=typed, without=without)
-            seen: set[tuple[str, int]] | None = set() if len(several) > 1 else None
-            for body in several:
-                for hits in self._pages(body, small=bool(literals)):
-                    entries = reader.entries(hits, literals, wide)
-                    for entry in entries:
-                        self._matched.setdefault(entry.host, set()).add(entry.seq)
-                    if seen is not None:
-                        entries = [entry for entry in entries if (entry.host, entry.seq) not in seen]
-                        seen.update((entry.host, entry.seq) for entry in entries)
-                    yield from entries
-            self._told_of(reader)
+                raise DataError("; ".join(item.problem for item in self._problems.values() if item.missing))
+            overlap = max(OVERLAP, self.go_back)
+            feed = Feed(self._connection, self._access.index, reader, self._fields, frozenset(self.hosts), overlap)
+            return feed.tails(places, since, now)
         except Failed as failed:
-            self._problem(str(failed))
+            raise DataError(str(failed)) from None
 
     def coverage(self) -> list[Coverage]:
         """What was read, one item per host, and one for each problem."""
         out: dict[str, Coverage] = {}
         if self._reader is not None:
-            try:
-                self._count()
-            except Failed as failed:
-                self._problem(f"hosts and times of {self._access.index} are not known: {failed}", missing=False)
+            self._count()
+            self._tell_what_is_late()
+            shift = self._reader.shift
             for host, (first, last, lines) in sorted(self._spans.of(self._division).items()):
                 item = out.setdefault(host, self._item(host))
-                item.first, item.last, item.lines = first, last, lines
-                item.first_stamp = None if first is None else Stamp(first, Zone.UTC)
-                item.last_stamp = None if last is None else Stamp(last, Zone.UTC)
-            for host in {*self._matched, *self.hosts}:
+                item.lines = lines
+                if first is not None and last is not None:
+                    item.first, item.last = first - shift, last - shift
+                    item.first_stamp, item.last_stamp = Stamp(item.first, Zone.UTC), Stamp(item.last, Zone.UTC)
+            for host in {*self._matched, *self._read, *self.hosts}:
                 item = out.setdefault(host, self._item(host))
-                item.matched = len(self._matched.get(host, ()))
+                item.matched = len(self._matched.get(host, ())) + self._read[host]
             for host in self.hosts:
                 if out[host].first is None and self._spans.complete:
                     out[host].problem = f"{self._access.index} holds no line of {host} in that time"
@@ -127,36 +198,38 @@ class OpenSearchSource:
 
     def plan(self, query: LogQuery) -> list[str]:
         """What would be asked, as if every field were text, without opening anything."""
-        from mailtrace.sources.opensearch_fields import Field
-
-        text = frozenset({"text"})
-        shown = Fields(
-            (Field(self._names["timestamp"][0], frozenset({"date"})),),
-            (Field(self._names["hostname"][0], text),),
-            (Field(self._names["service"][0], text),),
-            (),
-            (Field(self._names["message"][0], text),),
-        )
+        shown = usual_fields(self._names)
         where = f"{self._connection.where}/{self._access.index}"
         out = [f"GET {where}/_field_caps (field types are asked first; below as if all were text)"]
-        for body in bodies(query, shown, typed=True):
-            asked = json.dumps({"query": body, "sort": sort_of(shown, "")}, ensure_ascii=False)
+        for body in bodies(query, shown):
+            timed = in_time(body, shown.timestamp, query.start, query.end)
+            asked = json.dumps({"query": timed, "sort": sort_of(shown.timestamp)}, ensure_ascii=False)
             out.append(f"POST {where}/_search {asked}")
         return out
 
     def check(self) -> list[Coverage]:
-        """Verify access, version, index, fields; tell how old the last line is."""
+        """Verify access, version, index, fields; tell how old the last line is and whether it can be read."""
         try:
-            if self._learn() is not None:
-                self._count()
-                last = max((span[1] for span in self._spans.of(self._division).values() if span[1]), default=None)
-                version = ".".join(map(str, self._version))
-                lag = "no line yet" if last is None else f"last line {max(0.0, time.time() - last):.0f} s ago"
-                fields = ", ".join(f"{each.name} ({'/'.join(sorted(each.types))})" for each in self._fields.message)
+            version = self._index.version()
+            reader = self._learn()
+            if reader is not None:
+                state = state_of(self._index, self._fields)
+                newest = self._index.search(newest_of(self._fields)).get("hits", {}).get("hits", [])
+                lines = sum(1 for _ in reader.entries(newest, [(Literals(LogQuery()), LogQuery())]))
+                readable = f"{lines} of the last {len(newest)} lines are of a mail server"
+                told = state.told(self._fields, newest_time(newest), readable)
                 item = self._item("")
-                item.problem = f"OpenSearch {version}, {lag}, text in {fields}"
+                item.problem = f"OpenSearch {version or 'of unknown version'}, {told}"
                 self._problems.setdefault("check", item)
-                self._count_unsearchable()
+                if newest and not lines:
+                    names = " or ".join(each.name for each in self._fields.message)
+                    self._problem(
+                        f"none of the last {len(newest)} lines of {self._access.index} is a mail server's: "
+                        f"is {names} the text, and the index the right one?",
+                        missing=False,
+                    )
+                for text in lost_to_patterns(self._index, self._fields):
+                    self._problem(text, missing=False)
         except Failed as failed:
             self._problem(str(failed))
         return self.coverage()
@@ -173,59 +246,37 @@ class OpenSearchSource:
             self._problem(f"{self._connection.where}: its certificate is not verified (verify_certs)", missing=False)
         nodes = access.hosts or (access.host,)
         secret = access.username or access.api_key
-        if secret and not access.use_ssl and not all(name.startswith(_LOOPBACK) for name in nodes):
+        if secret and not access.use_ssl and not all(map(_LOOPBACK.fullmatch, nodes)):
             self._problem(f"{self._connection.where}: the password travels unencrypted (use_ssl)", missing=False)
 
     def _learn(self) -> Reader | None:
         """Ask the index what it is, once; None where it holds nothing that can be read."""
         if self._known:
             return self._reader
-        self._version = self._server_version()
-        self._look_for_closed()
-        caps = self._ask("GET", "/_field_caps", fields=",".join(asked_for(self._names)), ignore_unavailable="true")
+        absent = ahead(self._index.look_for_absent)
+        analyzers = ahead(self._index.analyzers, self._names["message"])
+        caps = self._index.field_types(asked_for(self._names))
+        told = absent.result()
         self._known = True
-        if not caps.get("indices"):
-            self._problem(f"no index matches {self._access.index} at {self._connection.where}: nothing was read")
+        if not self._index.names:
+            if not told:
+                where = self._connection.where
+                self._problem(f"no index matches {self._access.index} at {where}: nothing was read of it")
             return None
-        self._fields = resolve(self._names, caps.get("fields", {}))
+        fields = in_other_words(resolve(self._names, caps), analyzers.result())
+        self._fields = replace(fields, timestamp=tuple(self._index.counted(each) for each in fields.timestamp))
         for text in self._fields.problems:
             self._problem(f"{self._access.index}: {text}", missing="no field" not in text or "hostname" not in text)
+        for name, why in sorted(self._fields.misfits.items()):
+            self._problem(f"index {name} was not read: {why}")
         if not self._fields.message or not self._fields.timestamp:
             return None
+        if self._fields.misfits:
+            self._index.leave_out(tuple(self._fields.misfits))
         parser = self._make_parser(HostLogs("", ()))
-        self._reader = Reader(self._fields, parser, self._division, self._fleet.find)
+        self._reader = Reader(self._fields, parser, self._division, self._fleet.find, self._zone)
+        self._pages = Pages(self._index, self._fields, self._access.max_bytes_in_flight)
         return self._reader
-
-    def _server_version(self) -> tuple[int, int]:
-        try:
-            number = str(self._connection.request("GET", "/").get("version", {}).get("number", ""))
-        except Failed as failed:
-            if failed.status != 403:  # a reader may lack the right to ask
-                raise
-            return (0, 0)
-        parts = number.split(".")
-        return (
-            (int(parts[0]), int(parts[1])) if len(parts) > 1 and parts[0].isdigit() and parts[1].isdigit() else (0, 0)
-        )
-
-    def _look_for_closed(self) -> None:
-        """A search passes over closed indices of a pattern, and names that don't exist, without a word."""
-        for name in filter(None, self._access.index.split(",")):
-            if name.startswith("-"):
-                continue
-            try:
-                found = self._connection.request(
-                    "GET", f"/_resolve/index/{quoted(name)}", expand_wildcards="open,closed"
-                )
-            except Failed as failed:
-                if failed.status == 404:
-                    self._problem(f"there is no index {name} at {self._connection.where}: nothing was read of it")
-                elif failed.status not in (400, 403, 405):
-                    raise
-                continue
-            for index in found.get("indices", ()):
-                if "closed" in index.get("attributes", ()):
-                    self._problem(f"index {index.get('name')} is closed: its lines were not read; open it")
 
     def _problem(self, text: str, *, missing: bool = True) -> None:
         item = self._item("")
@@ -235,202 +286,89 @@ class OpenSearchSource:
     def _item(self, host: str) -> Coverage:
         return Coverage(host, SOURCE, (self._access.index,))
 
-    def _told_of(self, reader: Reader) -> None:
-        if reader.timeless:
-            self._problem(f"{self._access.index}: documents without a time were left out", missing=False)
-        if reader.textless:
-            names = " or ".join(each.name for each in self._fields.message)
-            self._problem(f"{self._access.index}: some documents have no {names} to be read (_source)", missing=False)
-
-    # ------------------------------------------------------------------------------------------ reading
-
-    def _ask(self, method: str, path: str, body: Any = None, **params: Any) -> Answer:
-        return self._connection.request(method, f"/{quoted(self._access.index)}{path}", body, **params)
-
-    def _search(self, body: Clause, *, pit: bool = False) -> Answer:
-        """One search, refused where it is not whole; then asked again for what there is, which is told."""
-        params: dict[str, Any] = {} if pit else {"ignore_unavailable": "true"}
-
-        def send(partial: str) -> Answer:
-            params["allow_partial_search_results"] = partial
-            if pit:
-                return self._connection.request("POST", "/_search", body, **params)
-            return self._ask("POST", "/_search", body, **params)
-
-        try:
-            answer = send("false")
-        except Failed as failed:
-            if failed.status not in (400, 500, 503):
-                raise
-            answer = send("true")
-            self._problem(f"only a part of {self._access.index} could be read: {failed}")
-        self._judge(answer)
-        return answer
-
-    def _judge(self, answer: Answer) -> None:
-        """Tell what an answer leaves out; the status of the request does not."""
-        shards = answer.get("_shards", {})
-        if answer.get("timed_out"):
-            self._problem(f"{self._access.index}: the search was cut off by the server's time limit")
-        if shards.get("successful", 0) < shards.get("total", 0):
-            gone = shards["total"] - shards.get("successful", 0)
-            causes = {str(each.get("reason", {}).get("reason", "")) for each in shards.get("failures", ())}
-            why = f": {'; '.join(sorted(causes))}" if any(causes) else ""
-            self._problem(f"{gone} of {shards['total']} shards of {self._access.index} did not answer{why}")
-
-    def _body(self, query: Clause, tie: str, **more: Any) -> Clause:
-        return {
-            "query": query,
-            "size": PAGE,
-            "sort": sort_of(self._fields, tie),
-            "_source": self._fields.names,
-            "track_total_hits": False,
-            "seq_no_primary_term": True,
-            **more,
-        }
-
-    def _pages(self, query: Clause, *, small: bool) -> Iterator[Sequence[Mapping[str, Any]]]:
-        """The hits of a query, page by page; where few are expected, one request does without a point in time."""
-        if small:
-            hits = self._search(self._body(query, "")).get("hits", {}).get("hits", [])
-            if len(hits) < PAGE:
-                yield hits
-                return
-        tie = "_shard_doc" if self._version >= (3, 3) else "_id"
-        try:
-            pit = self._point_in_time()
-            first = self._page(query, tie, pit, None)
-        except Failed as failed:
-            if failed.status not in (400, 403, 404, 405, 429):
-                raise
-            yield from self._scroll(query)
-            return
-        yield from self._searched_after(query, tie, pit, first)
-
-    def _page(self, query: Clause, tie: str, pit: str, after: Any) -> Answer:
-        more: dict[str, Any] = {"pit": {"id": pit, "keep_alive": KEEP_ALIVE}}
-        if after is not None:
-            more["search_after"] = after
-        return self._search(self._body(query, tie, **more), pit=True)
-
-    def _searched_after(
-        self, query: Clause, tie: str, pit: str, answer: Answer, met: _Moment | None = None
-    ) -> Iterator[Sequence[Mapping[str, Any]]]:
-        """The pages of a point in time, the next one asked for while one is worked on."""
-        pool = ThreadPoolExecutor(1, thread_name_prefix="mailtrace-opensearch")
-        met = met or _Moment()
-        try:
-            while True:
-                hits = answer.get("hits", {}).get("hits", [])
-                pit = answer.get("pit_id", pit)
-                coming = pool.submit(self._page, query, tie, pit, hits[-1]["sort"]) if len(hits) == PAGE else None
-                yield met.new(hits) if tie != "_id" else hits
-                if coming is None:
-                    return
-                try:
-                    answer = coming.result()
-                except Failed as failed:
-                    if failed.status != 404:
-                        raise
-                    break  # the point in time is gone: a node was restarted, or the reader was slow
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            with suppress(Failed):
-                self._connection.request("DELETE", "/_search/point_in_time", {"pit_id": [pit]})
-        after = hits[-1]["sort"]
-        if tie != "_id":  # counts anew in each point in time: all lines of the last moment come again
-            after = [*after[:-1], -1]
-        pit = self._point_in_time()
-        yield from self._searched_after(query, tie, pit, self._page(query, tie, pit, after), met)
-
-    def _point_in_time(self) -> str:
-        params = {"keep_alive": KEEP_ALIVE, "ignore_unavailable": "true", "allow_partial_pit_creation": "true"}
-        return str(self._ask("POST", "/_search/point_in_time", **params)["pit_id"])
-
-    def _scroll(self, query: Clause) -> Iterator[Sequence[Mapping[str, Any]]]:
-        """The old way, where points in time are refused; it needs nothing to tell equal times apart."""
-        body = self._body(query, "", track_total_hits=True)  # a scroll insists
-        answer = self._ask(
-            "POST", "/_search", body, scroll=KEEP_ALIVE, ignore_unavailable="true", allow_partial_search_results="false"
-        )
-        try:
-            while hits := answer.get("hits", {}).get("hits", []):
-                self._judge(answer)
-                yield hits
-                again = {"scroll": KEEP_ALIVE, "scroll_id": answer["_scroll_id"]}
-                answer = self._connection.request("POST", "/_search/scroll", again)
-        finally:
-            with suppress(Failed, KeyError):
-                self._connection.request("DELETE", "/_search/scroll", {"scroll_id": [answer["_scroll_id"]]})
-
     # --------------------------------------------------------------------------------- hosts and times
 
-    def _others(self, hosts: Sequence[str]) -> Clause | None:
+    def _others(self, group: Sequence[LogQuery]) -> Clause | None:
         """Lines of hosts that are known not to be those asked for, where whole hosts are read."""
-        if not hosts:
+        hosts = group[0].hosts
+        if len(group) > 1 or not hosts:
             return None
         self._count()
         field = next((each.exact for each in self._fields.hostname if each.exact), "")
         names = [name for name in self._spans.names if self._fleet.find(name) and self._division(name) not in hosts]
         return {"terms": {field: names}} if field and names and len(self._fields.hostname) == 1 else None
 
+    def _count_ahead(self) -> None:
+        """Ask for the first and last line of every host while the lines themselves are searched."""
+        if self._counted is None and not self._spans.known():
+            self._spans.begin()
+            body = counting(self._fields, *self._spans.wanted)
+            self._counted = ahead(self._index.search, body) if body else None
+            if body is None:
+                self._spans.take({})
+            if body is None and self._fields.hostname:
+                text = "the host field has no keyword: what it covers of each host is not known"
+                self._problem(f"{self._access.index}: {text}", missing=False)
+        if self._state is None and self._is_recent():
+            self._state = ahead(state_of, self._index, self._fields)
+
     def _count(self) -> None:
         """First and last line of every host in the time that was asked for, a day around it included."""
-        if self._spans.known():
+        self._count_ahead()
+        if self._counted is None:
             return
-        fields = self._fields
-        inner = {
-            f"{kind}{number}": {kind: {"field": each.name}}
-            for number, each in enumerate(fields.timestamp)
-            for kind in ("min", "max")
-        }
-        aggs: dict[str, Any] = {}
-        for number, each in enumerate(fields.hostname):
-            if each.exact:
-                before = [{"exists": {"field": other.name}} for other in fields.hostname[:number]]
-                terms = {"terms": {"field": each.exact, "size": MOST_HOSTS}, "aggs": inner}
-                aggs[f"h{number}"] = {"filter": {"bool": {"must_not": before}}, "aggs": {"by": terms}}
-        start, end = self._spans.wanted
-        query = bodies(LogQuery(start=start, end=end), fields, typed=False)[0]
-        if aggs:
-            answer = self._search({"size": 0, "query": query, "aggs": aggs, "track_total_hits": False})
-            self._spans.take(answer.get("aggregations", {}))
-        else:
+        counted, self._counted = self._counted, None
+        try:
+            answer = counted.result()
+        except Failed as failed:
             self._spans.take({})
-            self._problem(
-                f"{self._access.index}: the host field has no keyword: what it covers of each host is not known",
-                missing=False,
-            )
-
-    def _count_unsearchable(self) -> None:
-        clause = unsearchable(self._fields)
-        if clause is None:
+            self._problem(f"hosts and times of {self._access.index} are not known: {failed}", missing=False)
             return
-        found = self._ask("POST", "/_count", {"query": clause}, ignore_unavailable="true")
-        if count := found.get("count", 0):
-            names = ", ".join(each.name for each in self._fields.message)
-            self._problem(
-                f"{self._access.index}: {count} lines are longer than the index keeps of {names} (ignore_above): each "
-                "search reads all of them; map the field as text or wildcard",
-                missing=False,
-            )
+        self._spans.take(answer.get("aggregations", {}))
+        if self._spans.timeless:
+            names = " or ".join(each.name for each in self._fields.timestamp)
+            text = f"{self._spans.timeless} documents have no {names}: they were left out"
+            self._problem(f"{self._access.index}: {text}", missing=False)
+
+    def _is_recent(self) -> bool:
+        """Whether what was asked for may not be all in the index yet."""
+        end = self._spans.asked_end
+        return end is None or end > time.time() - SLACK
+
+    def _tell_what_is_late(self) -> None:
+        if self._state is not None:
+            try:
+                for text in self._state.result().late():
+                    self._problem(f"{self._access.index}: {text}", missing=False)
+            except Failed:
+                pass  # a reader without the rights: what is late is not known
 
 
-class _Moment:
-    """The documents of the last moment that was read, so that none of them is taken twice."""
+def _zone(access: OpenSearchConfig) -> tzinfo | None:
+    """The zone of times that documents write without one; None for UTC. Graylog writes UTC, without saying so."""
+    if not access.own_zone or access.preset == "graylog":
+        return None
+    found = zone(access.time_zone)
+    return None if found is timezone.utc else found
 
-    def __init__(self) -> None:
-        self._time: Any = None
-        self._met: set[tuple[str, str]] = set()
 
-    def new(self, hits: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """The hits that were not met yet."""
-        out = []
-        for hit in hits:
-            time, name = hit["sort"][:-1], (hit["_index"], hit["_id"])
-            if time != self._time:
-                self._time, self._met = time, set()
-            if name not in self._met:
-                self._met.add(name)
-                out.append(hit)
-        return out
+def _moved(time: float | None, by: float) -> float | None:
+    return None if time is None else time + by
+
+
+def _around(several: Sequence[LogQuery]) -> tuple[float | None, float | None]:
+    """The window that holds those of all questions."""
+    starts, ends = [each.start for each in several], [each.end for each in several]
+    return (
+        min((each for each in starts if each is not None), default=None) if None not in starts else None,
+        max((each for each in ends if each is not None), default=None) if None not in ends else None,
+    )
+
+
+def _shifted(start: float | None, end: float | None, own: tzinfo | None) -> tuple[float | None, float | None]:
+    """A window that also has what an index took for UTC, though it is the clock of a zone."""
+    if own is None:
+        return start, end
+    edges = [datetime.fromtimestamp(each, own).utcoffset() for each in (start, end) if each is not None]
+    offsets = [0.0, *(each.total_seconds() for each in edges if each is not None)]
+    return None if start is None else start + min(offsets), None if end is None else end + max(offsets)

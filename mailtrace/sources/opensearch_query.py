@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mailtrace.model import LogQuery
@@ -33,36 +33,82 @@ _ID = re.compile(r"(?=[A-Za-z]*[0-9])[0-9A-Za-z]{5,64}")
 _WHOLE = re.compile(
     r"[^\s@]*[0-9A-Za-z][^\s@]*@[^\s@]*[0-9A-Za-z][^\s@]*|\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z]{6,7}-[0-9A-Za-z-]+"
 )
-_LATEST = 9_200_000_000_000  # milliseconds: the year 2261, where nanoseconds end
+_LATEST = 9_200_000_000  # the year 2261, where nanoseconds end
 
 
-def bodies(query: LogQuery, fields: Fields, *, typed: bool, without: Clause | None = None) -> list[Clause]:
-    """The queries that together find all lines of a `LogQuery`, usually one.
+def bodies(query: LogQuery, fields: Fields, *, without: Clause | None = None) -> list[Clause]:
+    """The queries that together find all lines of a `LogQuery` but for its window, usually one.
 
-    `typed`: the literals are what a person typed, maybe a part of a word; else whole identifiers out of log lines,
-    which are found by their words. `without` are lines not to be returned.
+    `without` are lines not to be returned.
     """
-    common = [_window(query, fields.timestamp), *(_contains(literal, fields, typed=True) for literal in query.all_of)]
+    typed = not query.whole
+    common = [_contains(literal, fields, typed=typed) for literal in query.all_of]
     groups: list[Clause | None] = list(_any_of(query.any_of, fields, typed=typed)) if query.any_of else [None]
     out = []
     for group in groups:
-        filters = [clause for clause in (*common, group) if clause]
-        inner: Clause = {"filter": filters}
+        inner: Clause = {"filter": [clause for clause in (*common, group) if clause]}
         if without:
             inner["must_not"] = [without]
-        out.append({"bool": inner} if filters or without else {"match_all": {}})
+        out.append({"bool": inner})
     return out
 
 
-def sort_of(fields: Fields, tie: str) -> list[Clause]:
-    """By time, then by what tells lines of one time apart (`_id`, `_shard_doc`, "" for nothing)."""
+def in_time(
+    query: Clause,
+    times: Sequence[Field],
+    start: float | None,
+    end: float | None,
+    *,
+    low: float = -math.inf,
+    before: Sequence[Field] = (),
+) -> Clause:
+    """A query within a window (UTC seconds) and from `low` on (as the index counts), by any of some fields.
+
+    Documents that have a time field of `before` are left out.
+    """
+    inner = dict(query["bool"])
+    if window := _window(times, start, end, low):
+        inner["filter"] = [window, *inner["filter"]]
+    elif before:
+        inner["filter"] = [{"exists": {"field": times[0].name}}, *inner["filter"]]
+    return _left_out({"bool": inner}, ({"exists": {"field": each.name}} for each in before))
+
+
+def in_moment(query: Clause, field: Field, time: float, *, before: Sequence[Field], low: float) -> Clause:
+    """A query within one unit of a time field, as the index counts, from a number in the shard on."""
+    moment = {"gte": time, "lt": time + 1, "format": "epoch_millis"}
+    inner = dict(query["bool"])
+    inner["filter"] = [{"range": {field.name: moment}}, *inner["filter"]]
+    if low > -math.inf:
+        inner["filter"].append({"range": {"_seq_no": {"gte": low}}})
+    return _left_out({"bool": inner}, ({"exists": {"field": each.name}} for each in before))
+
+
+def without(query: Clause, documents: Mapping[str, Iterable[str]]) -> Clause:
+    """A query without some documents: index → `_id`."""
+    return _left_out(
+        query,
+        (
+            {"bool": {"filter": [{"term": {"_index": index}}, {"ids": {"values": sorted(ids)}}]}}
+            for index, ids in documents.items()
+        ),
+    )
+
+
+def _left_out(query: Clause, clauses: Iterable[Clause]) -> Clause:
+    gone = [*query["bool"].get("must_not", ()), *clauses]
+    return {"bool": {**query["bool"], "must_not": gone}} if gone else query
+
+
+def sort_of(times: Sequence[Field]) -> list[Clause]:
+    """By time."""
     order: list[Clause] = []
-    for each in fields.timestamp:
+    for each in times:
         how: dict[str, Any] = {"order": "asc", "unmapped_type": "date"}
         if each.in_nanos:
             how["numeric_type"] = "date_nanos"
         order.append({each.name: how})
-    return [*order, *([{tie: "asc"}] if tie else [])]
+    return order
 
 
 def unsearchable(fields: Fields) -> Clause | None:
@@ -76,23 +122,28 @@ def unsearchable(fields: Fields) -> Clause | None:
 # ------------------------------------------------------------------------------------------------ conditions
 
 
-def _window(query: LogQuery, fields: Sequence[Field]) -> Clause | None:
-    """In milliseconds, with the format named: what every mapping of a time understands."""
-    bounds: dict[str, Any] = {}
-    if query.start is not None:
-        bounds["gte"] = min(max(math.floor(query.start * 1000), 0), _LATEST)
-    if query.end is not None:
-        bounds["lte"] = min(max(math.ceil(query.end * 1000), 0), _LATEST)
-    if not bounds:
-        return None
-    bounds["format"] = "epoch_millis"
-    return _one_of([{"range": {each.name: bounds}} for each in fields])
+def _window(fields: Sequence[Field], start: float | None, end: float | None, low: float) -> Clause | None:
+    """In milliseconds, with the format named: what every mapping of a time understands; numbers in their own unit."""
+    clauses: list[Clause] = []
+    for each in fields:
+        unit, latest = each.per_second, _LATEST * each.per_second
+        bounds: dict[str, Any] = {}
+        if start is not None or low > -math.inf:
+            first = -math.inf if start is None else math.floor(start * unit)
+            bounds["gte"] = min(max(first, low, 0), latest)
+        if end is not None:
+            bounds["lte"] = max(min(math.ceil(end * unit), latest), 0)
+        if not bounds:
+            return None
+        bounds["format"] = "epoch_millis"
+        clauses.append({"range": {each.name: bounds}})
+    return one_of(clauses)
 
 
 def _any_of(literals: Sequence[str], fields: Fields, *, typed: bool) -> Iterator[Clause | None]:
     """Lines with any of these, in as few groups as the limits allow; None for all lines, filtered here."""
     literals = list(dict.fromkeys(literals))
-    in_patterns = any(each.is_keyword for each in fields.message)
+    in_patterns = any(each.is_keyword or not each.in_words for each in fields.message)
     if in_patterns and len(literals) > MOST_PATTERNS:
         yield None
         return
@@ -109,7 +160,7 @@ def _any_of(literals: Sequence[str], fields: Fields, *, typed: bool) -> Iterator
         group = [{"terms": {each.name: some}} for each in fields.message] if some else []
         group += [clause for clause in clauses[number * MOST_CLAUSES : (number + 1) * MOST_CLAUSES] if clause]
         if group:
-            yield _one_of(group)
+            yield one_of(group)
 
 
 def _contains(literal: str, fields: Fields, *, typed: bool) -> Clause | None:
@@ -122,13 +173,18 @@ def _contains(literal: str, fields: Fields, *, typed: bool) -> Clause | None:
         if each.is_text and not fragments:
             return None
         if each.is_text:
-            whole = not typed and len(literal) < 1000 and (_ID.fullmatch(literal) or _WHOLE.search(literal))
+            whole = (
+                not typed
+                and each.in_words
+                and len(literal) < 1000
+                and (_ID.fullmatch(literal) or _WHOLE.search(literal))
+            )
             ways.append(
                 {"match_phrase": {each.name: literal}} if whole else _parts(fragments, each, fields, typed=typed)
             )
     if (lost := unsearchable(fields)) is not None:
         ways.append(lost)
-    return _one_of(ways)
+    return one_of(ways)
 
 
 def fragments_of(literal: str) -> list[str]:
@@ -141,7 +197,7 @@ def _parts(fragments: Iterable[str], message: Field, fields: Fields, *, typed: b
     """Lines with each fragment somewhere; a person may also type a host or a program, which have own fields."""
     beside = [*fields.hostname, *fields.service] if typed else []
     clauses = [
-        _one_of([_pattern(each.name, fragment) for each in (message, *beside) if each.is_text or each.is_keyword])
+        one_of([_pattern(each.name, fragment) for each in (message, *beside) if each.is_text or each.is_keyword])
         for fragment in fragments
     ]
     return {"bool": {"filter": clauses}}
@@ -152,7 +208,8 @@ def _pattern(name: str, literal: str) -> Clause:
     return {"wildcard": {name: {"value": f"*{value}*", "case_insensitive": True}}}
 
 
-def _one_of(clauses: Sequence[Clause]) -> Clause:
+def one_of(clauses: Sequence[Clause]) -> Clause:
+    """What any of the clauses finds."""
     if len(clauses) == 1:
         return clauses[0]
     return {"bool": {"should": list(clauses), "minimum_should_match": 1}}

@@ -9,6 +9,8 @@ import gzip
 import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
+from functools import cache
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -19,6 +21,8 @@ from mailtrace.model import Zone
 from mailtrace.parsers import envelope as env
 
 Document = dict[str, Any]
+BULK = 10_000
+"""Documents in a request that fills an index."""
 YEAR = {"fleet": 2026, "rough": 2025}
 EXACT: Document = {"type": "keyword", "ignore_above": 1024}
 TEXT: Document = {"type": "text"}
@@ -37,11 +41,19 @@ class Line(NamedTuple):
     raw: str
 
 
-def lines(corpus: str) -> Iterator[Line]:
-    """All lines of a corpus that have a stamp; each once, though a loghost's file stands under several hosts."""
-    facts = truth.hosts(corpus)
+@cache
+def lines(corpus: str) -> tuple[Line, ...]:
+    """All lines of a corpus that have a stamp."""
+    return tuple(lines_of(truth.logs(corpus), truth.hosts(corpus), YEAR[corpus]))
+
+
+def lines_of(logs: dict[str, list[str]], facts: dict[str, dict[str, Any]], year: int) -> Iterator[Line]:
+    """All lines of some logs that have a stamp; each once, though a loghost's file stands under several hosts.
+
+    `logs` are each host's files, `facts` what is known of the hosts, `year` that of stamps without one.
+    """
     files: dict[str, list[str]] = {}
-    for host, names in truth.logs(corpus).items():
+    for host, names in logs.items():
         for name in names:
             files.setdefault(name, []).append(host)
     for name, hosts in files.items():
@@ -54,7 +66,7 @@ def lines(corpus: str) -> Iterator[Line]:
             host = hosts[0] if len(hosts) == 1 else framed.host
             known = next((each for each in hosts if same(host, each)), None)
             framed = framed._replace(text=framed.text.encode("utf-8", "replace").decode())
-            yield Line(known or host, _utc(framed, facts.get(known or "", {}), YEAR[corpus]), *framed[4:], line)
+            yield Line(known or host, utc(framed, facts.get(known or "", {}), year), *framed[4:], line)
 
 
 def framed_of(line: str, *, exims: bool) -> env.Framed | None:
@@ -81,7 +93,8 @@ def same(name: str, host: str) -> bool:
     return name.partition(".")[0] == host.partition(".")[0]
 
 
-def _utc(framed: env.Framed, facts: dict[str, Any], year: int) -> datetime:
+def utc(framed: env.Framed, facts: dict[str, Any], year: int) -> datetime:
+    """The time of a framed line; `facts` tell its host's zone, `year` the year of stamps without one."""
     face = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=framed.time)
     if framed.zone is Zone.UTC:
         return face
@@ -214,21 +227,28 @@ SHAPES: dict[str, tuple[Any, Document]] = {
 
 def put(client: Any, index: str, documents: Iterable[Document], properties: Document, shards: int = 1) -> None:
     """Make an index and fill it."""
-    from opensearchpy import helpers
-
     settings = {"number_of_shards": shards, "number_of_replicas": 0}
     body = {"settings": {"index": settings}, "mappings": {"properties": properties}}
     client.indices.create(index=index, body=body)
-    helpers.bulk(client, ({"_index": index, "_source": each} for each in documents), chunk_size=5000)
+    add(client, index, documents)
+
+
+def add(client: Any, index: str, documents: Iterable[Document], ids: Iterable[str] = ()) -> None:
+    """Put more documents into an index or a stream, under IDs of their own where there are any.
+
+    As text, a few large requests: the client's helper takes a few times as long to put them together.
+    """
+    actions = chain(({"create": {"_id": each}} for each in ids), repeat({"create": {}}))
+    rest = zip(actions, documents, strict=False)
+    while some := list(islice(rest, BULK)):
+        lines = (json.dumps(part) for pair in some for part in pair)
+        told = client.bulk(index=index, body="\n".join(lines) + "\n", params={"filter_path": "errors,items.*.error"})
+        if told["errors"]:
+            raise RuntimeError(str(told)[:2000])
     client.indices.refresh(index=index)
 
 
 def ingest(client: Any, index: str, corpus: str, shape: str, shards: int = 1) -> None:
     """Put a corpus into an index in the shape of a preset."""
     make, properties = SHAPES[shape]
-    put(client, index, (make(line) for line in lines(corpus)), properties, shards)
-
-
-def shown(document: Document) -> str:
-    """A document as JSON."""
-    return json.dumps(document, ensure_ascii=False)
+    put(client, index, map(make, lines(corpus)), properties, shards)

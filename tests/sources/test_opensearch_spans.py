@@ -20,6 +20,7 @@ def test_the_time_asked_for_grows_and_is_counted_anew_only_then() -> None:
     spans = Spans()
     spans.reach(LogQuery(start=1e9, end=2e9))
     assert not spans.known()
+    spans.begin()
     spans.take(buckets())
     assert spans.known()
     spans.reach(LogQuery(start=1.5e9, end=1.6e9))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailtrace.model import LogQuery
-from mailtrace.sources.search import FindSearch, HyperscanSearch, Literals, WordSearch, search_for
+from mailtrace.sources.search import FindSearch, HyperscanSearch, Literals, WordSearch, rarest_ends, search_for
 
 SEARCHES = (HyperscanSearch, FindSearch, WordSearch)
 letters = st.text("aB1 @<.-é\n", max_size=60)
@@ -106,3 +106,29 @@ def test_the_rarest_literal_is_searched_for() -> None:
     search = literals.prepare(b"common common common\n")
     assert search.ends(b"rare", 0, 4) == [4]
     assert search.ends(b"common", 0, 6) == []
+
+
+# ------------------------------------------------------------------------------- many alike literals
+
+
+@given(
+    text=st.text("aB1 @x\n", max_size=200),
+    wanted=st.lists(st.text("aB1@x", min_size=9, max_size=14), min_size=2, max_size=8),
+)
+def test_literals_that_are_cut_are_found_whole(text: str, wanted: list[str]) -> None:
+    data = (text + " ".join(wanted[::2]) + text[::-1]).encode()
+    low = data.lower()
+    bare = sorted({needle.encode().lower() for needle in wanted})
+    expected = sorted(
+        at + len(needle) for needle in bare for at in range(len(low)) if low[at : at + len(needle)] == needle
+    )
+    assert HyperscanSearch(bare).ends(data, 0, len(data)) == expected
+    # what ends behind the piece that is looked at is not in it
+    assert all(end <= len(data) - 3 for end in HyperscanSearch(bare).ends(data, 0, len(data) - 3))
+
+
+def test_literals_of_one_domain_are_told_apart_by_what_differs() -> None:
+    needles = [f"user{number}@example.com".encode() for number in range(1000, 2000)]
+    parts = {needle[:cut][-8:] for needle, cut in zip(needles, rarest_ends(needles), strict=True)}
+    assert len(parts) == 1000
+    assert rarest_ends([b"short", b"@example.com"]) == [5, 12]
