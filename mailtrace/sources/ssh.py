@@ -1,7 +1,8 @@
 """The source `ssh`: logs where they are, on the servers.
 
-Hosts that lead to the same machine share one connection; some machines are read at a time (`forks`), each by a thread
-of its own, and what they find is handed on as it comes. A machine that fails costs itself only, and `coverage` says so.
+Hosts that lead to the same machine share one connection; each machine has a thread of its own while it is asked, and
+what it finds is handed on as it comes. `forks` of them search their logs at a time; more of them log in and look around
+meanwhile, which does little but wait. A machine that fails costs itself only, and `coverage` says so.
 """
 
 from __future__ import annotations
@@ -10,27 +11,32 @@ import shlex
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, Full, Queue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mailtrace.errors import DataError
-from mailtrace.model import Coverage, Fleet, HostLogs, LogEntry, LogQuery, Parser
+from mailtrace.model import Coverage, Fleet, HostLogs, LogEntry, LogQuery, Parser, Tail
 from mailtrace.sources import ssh_commands
 from mailtrace.sources.catalog import JOURNAL, STDIN, Name
 from mailtrace.sources.division import Division
 from mailtrace.sources.extent import add
+from mailtrace.sources.following import Broken
+from mailtrace.sources.ssh_client import Client
 from mailtrace.sources.ssh_connect import Connector
-from mailtrace.sources.ssh_options import Options, Way
-from mailtrace.sources.ssh_server import SOURCE, RemoteLog, Server, Settings, Traffic
+from mailtrace.sources.ssh_log import RemoteLog
+from mailtrace.sources.ssh_options import Way
+from mailtrace.sources.ssh_server import SOURCE, Server, Settings, Traffic
 
 if TYPE_CHECKING:
     from mailtrace.config import SshConfig
     from mailtrace.model import Stamp
 
 _WAITING = 64  # chunks of entries that may wait to be taken
+_AHEAD = 4  # times `forks`: so many machines are logged in to, look around, wait for their turn or have it
 _TICK = 0.2
+_LEAVE = 2.0  # seconds within which threads end that have no more to do
 
 Progress = Callable[[int, int], None]
 
@@ -55,9 +61,9 @@ class SshSource:
         self._access = access
         self._fleet = fleet
         settings = {log.host: log for log in reversed(logs)}
-        self._options = Options(access)
+        self._connector = connector_of(access)
         self._settings = Settings(
-            connect=Connector(access).connect,
+            connect=self._connector.connect,
             make_parser=lambda host: make_parser(settings[host]),
             zone_of=lambda host: (settings[host].time_zone if host in settings else "") or fleet.zone(host),
             divide=lambda hosts, nobody: Division(hosts, fleet, nobody),
@@ -74,9 +80,33 @@ class SshSource:
 
     def query(self, query: LogQuery) -> Iterator[LogEntry]:
         """Entries of the lines that answer, in the order in which they come; those of one log in its order."""
-        servers = [server for server in self._all() if server.concerned(query) and not server.failed]
-        for chunk in self._at_once(servers, lambda server: server.query(query)):
+        return self.queries([query])
+
+    def queries(self, queries: Sequence[LogQuery]) -> Iterator[LogEntry]:
+        """The same of several questions: every machine is asked its own at once with the others."""
+
+        def answers(server: Server) -> Iterator[list[LogEntry]]:
+            for query in queries:
+                if server.concerned(query):
+                    yield from server.query(query)
+
+        servers = [server for server in self._all() if any(map(server.concerned, queries)) and not server.failed]
+        for chunk in self._at_once(servers, answers):
             yield from chunk
+
+    def follow(self, places: Mapping[str, Any], since: float | None, now: float) -> list[Tail]:
+        """What came to each log since its place; from `since` on, or all of it, where it has none."""
+        tails: dict[int, list[Tail]] = {}
+
+        def look(server: Server) -> Iterator[list[LogEntry]]:
+            tails[id(server)] = server.follow(places, since, now)
+            return iter(())
+
+        servers = self._all()
+        for _ in self._at_once(servers, look):
+            pass
+        unknown = [Broken(f"{SOURCE}:{item.host}", item.problem) for item in self._unknown]
+        return [*unknown, *(tail for server in servers for tail in tails.get(id(server), ()))]
 
     def coverage(self) -> list[Coverage]:
         """What was read, one item per host and configured log, and one for each problem."""
@@ -118,7 +148,11 @@ class SshSource:
 
         for _ in self._at_once(self._all(), look):
             pass
-        return self.coverage()
+        items = self.coverage()
+        told = {host: server.clock for server in self._servers or () for host in server.hosts}
+        for item in items:
+            item.clock = "" if item.problem else told.get(item.host, "")
+        return items
 
     def close(self) -> None:
         """Log out everywhere."""
@@ -127,6 +161,7 @@ class SshSource:
             thread.start()
         for thread in threads:
             thread.join(2)
+        self._connector.close()
 
     # -------------------------------------------------------------------------------------- machines
 
@@ -135,11 +170,14 @@ class SshSource:
         if self._servers is None:
             ways: dict[object, Way] = {}
             names: dict[object, dict[str, list[str]]] = {}
-            for log in self._logs:
-                try:
-                    way = self._options.way(log.host)
-                except DataError as error:
-                    self._unknown.append(Coverage(log.host, SOURCE, log.log_files, problem=str(error), missing=True))
+            from concurrent.futures import ThreadPoolExecutor
+
+            # With `transport: openssh` each is asked of a program.
+            with ThreadPoolExecutor(max(self._access.forks, 1)) as pool:
+                found = list(pool.map(self._way, (log.host for log in self._logs)))
+            for log, way in zip(self._logs, found, strict=True):
+                if isinstance(way, DataError):
+                    self._unknown.append(Coverage(log.host, SOURCE, log.log_files, problem=str(way), missing=True))
                     continue
                 ways.setdefault(way.machine, way)
                 patterns = names.setdefault(way.machine, {})
@@ -152,12 +190,18 @@ class SshSource:
             ]
         return self._servers
 
+    def _way(self, host: str) -> Way | DataError:
+        try:
+            return self._connector.way(host)
+        except DataError as error:
+            return error
+
     def _at_once(
         self, servers: Sequence[Server], work: Callable[[Server], Iterator[list[LogEntry]]]
     ) -> Iterator[list[LogEntry]]:
-        """What some machines have to say, `forks` of them at a time, each in a thread."""
-        turns = _Turns(servers, work)
-        turns.start(max(self._access.forks, 1))
+        """What some machines have to say, each in a thread."""
+        turns = _Turns(servers, work, max(self._access.forks, 1))
+        turns.start()
         done = 0
         try:
             while done < len(servers):
@@ -182,6 +226,8 @@ class SshSource:
         out = [f"{', '.join(server.hosts)}: log in as {way.shown}{through}"]
         if server.hosts != (way.name,) or way.address != way.name:
             out[0] += f" (ssh {shlex.quote(way.name)})"
+        if self._access.transport == "openssh":
+            out[0] += " by the ssh of this machine"
         commands = server.plan(query)
         out += [f"  {what}: {command}" for what, command in commands]
         if self._access.sudo:
@@ -193,20 +239,52 @@ class SshSource:
         return out
 
 
-class _Turns:
-    """Machines that are worked on by a few threads; what they find waits in one queue, never much of it."""
+def connector_of(access: SshConfig) -> Client | Connector:
+    """What logs in: the transport that is configured."""
+    return Client(access) if access.transport == "openssh" else Connector(access)
 
-    def __init__(self, servers: Sequence[Server], work: Callable[[Server], Iterator[list[LogEntry]]]) -> None:
+
+class _OverError(Exception):
+    """Nobody wants to know any more."""
+
+
+class _Turn:
+    """Held by a machine that searches its logs; some may at a time."""
+
+    def __init__(self, forks: int, enough: threading.Event) -> None:
+        self._free = threading.Semaphore(forks)
+        self._enough = enough
+
+    def __enter__(self) -> None:
+        while not self._free.acquire(timeout=_TICK):
+            if self._enough.is_set():
+                raise _OverError
+        if self._enough.is_set():
+            self._free.release()
+            raise _OverError
+
+    def __exit__(self, *_: object) -> None:
+        self._free.release()
+
+
+class _Turns:
+    """Machines that are worked on by some threads; what they find waits in one queue, never much of it."""
+
+    def __init__(
+        self, servers: Sequence[Server], work: Callable[[Server], Iterator[list[LogEntry]]], forks: int
+    ) -> None:
         self._servers = servers
         self._work = work
+        self._most = _AHEAD * forks
         self._waiting = deque(servers)
         self._ready: Queue[list[LogEntry] | BaseException | None] = Queue(_WAITING)
         self._enough = threading.Event()
+        self._turn = _Turn(forks, self._enough)
         self._threads: list[threading.Thread] = []
 
-    def start(self, forks: int) -> None:
+    def start(self) -> None:
         """Begin."""
-        for number in range(min(forks, len(self._servers))):
+        for number in range(min(self._most, len(self._servers))):
             thread = threading.Thread(target=self._run, name=f"mailtrace-ssh-{number}", daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -223,8 +301,9 @@ class _Turns:
         if stop:
             for server in self._servers:
                 server.stop()
+        until = time.monotonic() + _LEAVE
         for thread in self._threads:
-            thread.join(2)
+            thread.join(max(until - time.monotonic(), 0))
 
     def _run(self) -> None:
         while not self._enough.is_set():
@@ -233,6 +312,7 @@ class _Turns:
             except IndexError:
                 return
             try:
+                server.turn = self._turn
                 if not all(self._put(chunk) for chunk in self._work(server)):
                     return
             except BaseException as error:  # noqa: BLE001 - raised again where the entries are wanted

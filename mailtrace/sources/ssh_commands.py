@@ -4,6 +4,11 @@ Every command is `exec sh -c 'SCRIPT' mailtrace ARGUMENTS`. The scripts are cons
 from the few below; paths, keywords and numbers are arguments only. The login shell, which may be fish or csh, sees
 nothing but quoted words. All of them only read.
 
+Written for GNU, BusyBox and BSD tools: `grep -a -F -i -e` and, where it is of use, `-b`, which is believed only if it
+tells where the line begins (some BSD greps tell where the match does: lines are counted there instead, as with
+BusyBox); `tail -c +N`, `head -c N`, `ls -lniL`. `hello` asks whether each of them does what is wanted. Tried with GNU's
+and BusyBox's; FreeBSD's are played by scripts that refuse what its manual pages don't have, and its `-b` by GNU's `-o`.
+
 Marks on standard error tell how a part ended (`mailtrace:part=0`), that sudo is about to run, and sudo's prompt.
 """
 
@@ -13,6 +18,8 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+from mailtrace.sources.journal import MAIL
 
 BEGIN = "mailtrace:begin"
 STATUS = "mailtrace:"
@@ -38,7 +45,7 @@ _TOOLS = {"gz": "gzip", "xz": "xz", "lzma": "xz", "bz2": "bzip2", "zst": "zstd"}
 # A profile's settings must not change what ls and grep print, nor where they are found.
 _START = (
     f"unset TIME_STYLE QUOTING_STYLE BLOCK_SIZE LS_BLOCK_SIZE GREP_OPTIONS GZIP; LC_ALL=C; export LC_ALL; "
-    f"PATH=$PATH:/usr/local/bin:/usr/bin:/bin; echo {BEGIN}; echo {BEGIN} >&2; "
+    f"PATH=$PATH:/usr/local/bin:/usr/bin:/bin; echo {BEGIN}; echo {BEGIN} >&2; echo {STATUS}group=$$ >&2; "
 )
 _AS_USER = 'r() { tail -c "+$2" "$1"; }; l() { ls -lniL "$1"; }; '
 # What the user may read is read as the user; sudo is for the rest, and not for what is not there at all.
@@ -86,7 +93,10 @@ def hello() -> Command:
         _START + 'echo "date $(date "+%s %z")"; echo "zone $TZ:$(readlink /etc/localtime)"; echo "home $(pwd)"; '
         f"for t in {tools} journalctl sudo grep tail head ls; do "
         'if command -v $t >/dev/null 2>&1; then echo "tool $t"; fi; done; '
-        'echo "grep $(echo x | grep -abFi -e X 2>/dev/null)"; echo "plain $(echo x | grep -anFi -e X 2>/dev/null)"; '
+        # Some tell where the match begins, not its line (BSD's, at times): those count lines instead.
+        'echo "grep $( (echo a; echo bx) | grep -abFi -e X 2>/dev/null)"; '
+        'echo "plain $(echo x | grep -anFi -e X 2>/dev/null)"; '
+        'echo "cut $(echo abcd | tail -c +2 2>/dev/null | head -c 2 2>/dev/null)"; '
         'echo "uid $(id -u)"'
     )
     return Command(script)
@@ -218,8 +228,9 @@ def sudoers(user: str, folders: Iterable[str], paths: Iterable[str]) -> list[str
 
 def sudoers_journal(user: str) -> str:
     """As `sudoers`, for the journal."""
-    words = r"/usr/bin/journalctl ^-o json --no-pager --all( --since=@[0-9]+)?( --until=@[0-9]+)?$"
-    return f"{user} ALL=(root) NOPASSWD: {words}"
+    words = r"/usr/bin/journalctl ^-o json --no-pager --all( --(since|cursor)=[@0-9A-Za-z;=]+)?( --until=@[0-9]+)?"
+    matches = " ".join(_expression(word) for word in MAIL)
+    return f"{user} ALL=(root) NOPASSWD: {words} {matches}( -n 1)?$"
 
 
 def _begin(*, sudo: str) -> str:
@@ -227,11 +238,11 @@ def _begin(*, sudo: str) -> str:
 
 
 def _word(word: str) -> str:
-    """A word of ours, which needs no quotes."""
-    if not re.fullmatch(r"[A-Za-z0-9@=._/:+-]+", word):
+    """A word of ours, in quotes where it is a cursor of the journal."""
+    if not re.fullmatch(r"[A-Za-z0-9@=._/:+-]+|--cursor=[A-Za-z0-9=;]+", word):
         msg = f"not a plain word: {word!r}"
         raise ValueError(msg)
-    return word
+    return f"'{word}'" if ";" in word else word
 
 
 def _escaped(text: str) -> str:

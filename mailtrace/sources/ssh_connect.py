@@ -1,32 +1,33 @@
 """Logging in: Fabric makes the connection, through jump hosts where there are some; every hop's host key is checked.
 
-Each hop has a configuration and a set of arguments of its own, so that no key of one host is offered to another.
+A jump host is logged in to once for all that lie behind it. Each hop has a configuration and a set of arguments of its
+own, so that no key of one host is offered to another.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mailtrace.sources.ssh_channel import Session, SshError
+from mailtrace.sources import ssh_certificates
+from mailtrace.sources.ssh_channel import Connection
+from mailtrace.sources.ssh_doors import Doors, Shared
 from mailtrace.sources.ssh_hostkeys import PORT, KnownHosts, Verdict, entry_name, fingerprint
+from mailtrace.sources.ssh_options import Options, Way
+from mailtrace.sources.ssh_remote import DroppedError, Session, SshError, persistently
 
 if TYPE_CHECKING:
     from mailtrace.config import SshConfig
     from mailtrace.secret import Secret
-    from mailtrace.sources.ssh_options import Way
 
 logger = logging.getLogger("mailtrace")
 
-_TRIES = 6
-_PAUSE = 0.4
 _KEEP_ALIVE = 15
 
 
@@ -36,48 +37,40 @@ class Connector:
     def __init__(self, access: SshConfig) -> None:
         """`access` is the config's section."""
         self._access = access
+        self._options = Options(access)
         self._known: dict[tuple[str, ...], KnownHosts] = {}
+        self._doors = Doors()
+        self._jumps = Shared[Any](lambda connection: connection.transport.is_active())
         self._told: set[str] = set()
 
+    def way(self, host: str) -> Way:
+        """How to get to a host. Raises `DataError` for an ssh_config that cannot be read."""
+        return self._options.way(host)
+
     def connect(self, way: Way) -> Session:
-        """A session on a machine. Raises `SshError` with what is wrong and the cure.
-
-        A server that drops a connection before its banner has too many at once: that is tried again, not at once.
-        """
+        """A session on a machine. Raises `SshError` with what is wrong and the cure."""
         _quiet()
-        for attempt in range(_TRIES):
-            try:
-                return self._connect(way)
-            except _DroppedError as error:
-                if attempt + 1 == _TRIES:
-                    raise SshError(str(error)) from None
-                time.sleep(_PAUSE * (attempt + random.random() * 2))  # noqa: S311 - no secret
-        raise AssertionError
+        return self._session(self._reached(way, self._jumps.through(way.jumps, self._reached)))
 
-    def _connect(self, way: Way) -> Session:
-        opened: list[Any] = []
+    def close(self) -> None:
+        """Log out of the jump hosts."""
+        for connection in self._jumps.all():
+            _log_out(connection)
 
-        def close() -> None:
-            for connection in reversed(opened):
-                transport = connection.transport
-                with suppress(Exception):
-                    connection.close()
-                _close(connection.connect_kwargs.get("sock"), transport)
+    def _session(self, connection: Any) -> Session:
+        link = Connection(connection.transport, self._access.timeout, lambda: _log_out(connection))
+        return Session(link, self._access.timeout)
 
-        try:
-            gateway = None
-            for hop in (*way.jumps, way):
-                gateway = self._hop(hop, gateway, is_jump=hop is not way)
-                opened.append(gateway)
-        except BaseException:
-            close()
-            raise
-        transport = opened[-1].transport
-        transport.set_keepalive(_KEEP_ALIVE)
-        return Session(transport, self._access.timeout, close)
+    def _reached(self, way: Way, gateway: Any) -> Any:
+        """A connection to a hop of the way, through what leads to the one before."""
+        return persistently(lambda: self._hop(way, gateway))
 
-    def _hop(self, way: Way, gateway: Any, *, is_jump: bool) -> Any:
-        """One hop of the way, logged in to."""
+    def _hop(self, way: Way, gateway: Any) -> Any:
+        """One hop of the way, logged in to. Raises `SshError` and `DroppedError`."""
+        with nullcontext() if gateway is not None else self._doors.of(way):
+            return self._log_in(way, gateway)
+
+    def _log_in(self, way: Way, gateway: Any) -> Any:
         import fabric
         import paramiko
 
@@ -104,38 +97,51 @@ class Connector:
         except BaseException as error:
             connection.client.close()
             _close(arguments.get("sock"))
-            self._explain(error, way, is_jump=is_jump, gateway=gateway)
+            self._explain(error, way, gateway)
             raise
+        connection.transport.set_keepalive(_KEEP_ALIVE)
         return connection
 
-    def _explain(self, error: BaseException, way: Way, *, is_jump: bool, gateway: Any) -> None:
-        """Raise what an error means; return where it means nothing to us."""
+    def _explain(self, error: BaseException, way: Way, gateway: Any) -> None:
+        """Raise what an error means; return where it means nothing to us, or says so itself."""
         import paramiko
 
-        place = f"the jump host {way.shown}: " if is_jump else ""
-        if isinstance(error, (SshError, _DroppedError)):
-            if is_jump:
-                raise type(error)(f"{place}{error}") from None
+        timeout = f"{self._access.timeout:g} s; ssh_config.timeout can be longer"
+        if isinstance(error, (SshError, DroppedError)):
             return
-        if isinstance(error, paramiko.ChannelException):
-            text = f"the jump host {gateway.host} does not connect to {way.address}:{way.port}: {error.text}"
-            raise SshError(text) from None
+        if gateway is not None and (text := self._cut_off(error, way, gateway)):
+            shown = Way("", gateway.host, gateway.port, gateway.user).shown
+            raise SshError(f"the jump host {shown} {text}") from None
         if isinstance(error, paramiko.ProxyCommandFailure):
             raise SshError(f"ProxyCommand failed: {_first_line(error)}; try it in a shell") from None
         if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
-            raise SshError(f"{place}no common SSH algorithms: {error}; update its sshd") from None
+            raise SshError(f"no common SSH algorithms: {error}; update its sshd") from None
         if isinstance(error, (TimeoutError, socket.timeout)):
-            raise SshError(f"{place}timed out: no answer to SSH within {self._access.timeout:g} s") from None
+            raise SshError(f"timed out: no answer to SSH within {timeout}") from None
         if isinstance(error, (EOFError, OSError, paramiko.SSHException)):
             text = _first_line(error)
+            if "No existing session" in text:  # what paramiko says where the keys were not agreed on in time
+                raise SshError(f"timed out: not logged in within {timeout}") from None
             if "banner" in text or isinstance(error, (EOFError, OSError)) or "negotiation" in text:
                 if way.command:
-                    raise SshError(f"{place}ProxyCommand brought no SSH server's answer; try it in a shell") from None
-                raise _DroppedError(
-                    f"{place}the server dropped the connection before logging in ({text or 'no banner'}); "
-                    "too many at once for its MaxStartups, or no SSH server on that port"
-                ) from None
-            raise SshError(f"{place}{text}") from None
+                    raise SshError("ProxyCommand brought no SSH server's answer; try it in a shell") from None
+                raise DroppedError(text or "no banner") from None
+            raise SshError(text) from None
+
+    def _cut_off(self, error: BaseException, way: Way, gateway: Any) -> str:
+        """What a jump host has to do with an error, "" if nothing."""
+        import paramiko
+
+        there = f"{way.address}:{way.port}"
+        if isinstance(error, paramiko.ChannelException):
+            return f"does not connect to {there}: {error.text}"
+        text = str(error)
+        if "Timeout opening channel" in text and self._session(gateway).answers():  # else it is closed
+            return f"does not connect to {there} within {self._access.timeout:g} s; ssh_config.timeout can be longer"
+        if not gateway.transport.is_active():
+            return f"was lost before we were logged in to {there}"
+        # Where several are refused at once paramiko keeps the reason of one.
+        return f"does not connect to {there}" if "Unable to open channel" in text else ""
 
     # --------------------------------------------------------------------------------------- host keys
 
@@ -155,6 +161,11 @@ class Connector:
         if verdict is Verdict.REVOKED and line is not None:
             msg = f"host key refused: the key {print_} of {shown} is marked @revoked in {line.file}:{line.line}"
             raise SshError(msg)
+        certificate = getattr(key.public_blob, "key_blob", b"") if key.public_blob else b""
+        authorities = known.authorities(name, way.port, alias=alias)
+        doubt = ssh_certificates.doubt(certificate, authorities, name, time.time()) if certificate else "it shows none"
+        if authorities and not doubt:
+            return
         if self._access.host_keys == "off":
             self._tell(f"{shown}: the host key {print_} is not checked (ssh_config.host_keys: off)")
             return
@@ -170,16 +181,12 @@ class Connector:
             where = f"added to {file}" if file else "not written to any known_hosts"
             self._tell(f"{shown}: new host key {print_} accepted, {where} (ssh_config.host_keys: accept-new)")
             return
-        raise SshError(_cure(way, known, verdict, shown, print_))
+        raise SshError(_cure(way, known, verdict, shown, print_, doubt))
 
     def _tell(self, text: str) -> None:
         if text not in self._told:
             self._told.add(text)
             logger.warning(text)
-
-
-class _DroppedError(Exception):
-    """The server closed before it said who it is."""
 
 
 class _Policy:
@@ -193,7 +200,7 @@ class _Policy:
         self._judge(key)
 
 
-def _cure(way: Way, known: KnownHosts, verdict: Verdict, shown: str, print_: str) -> str:
+def _cure(way: Way, known: KnownHosts, verdict: Verdict, shown: str, print_: str, doubt: str) -> str:
     """What an unknown key means, and the step that makes it known."""
     file = next((file for file in known.files if not file.startswith("/etc/")), "~/.ssh/known_hosts")
     port = "" if way.port == PORT else f" -p {way.port}"
@@ -205,8 +212,8 @@ def _cure(way: Way, known: KnownHosts, verdict: Verdict, shown: str, print_: str
         checked = f"compare the fingerprint, then add its key under the HostKeyAlias {way.key_name} to {file}"
     if verdict is Verdict.AUTHORITY:
         return (
-            f"host key unknown: {shown} is known only by a @cert-authority, and host certificates are not checked "
-            f"here; it shows {print_}: {checked}"
+            f"host key unknown: {shown} is to have a certificate of a @cert-authority, and {doubt}; it shows {print_}: "
+            f"{checked}"
         )
     if verdict is Verdict.OTHER_KIND:
         return f"host key unknown: {shown} shows {print_}, known_hosts has only keys of another kind; {checked}"
@@ -220,8 +227,17 @@ def _transport_factory(known: KnownHosts, way: Way) -> Callable[..., Any]:
     kinds = known.kinds(way.key_name or way.address, way.port, alias=bool(way.key_name))
     first = [wanted for kind in kinds for wanted in _spellings(kind)]
 
+    class Certified(paramiko.Transport):  # type: ignore[misc]
+        """Asks for certificates first."""
+
+        @property
+        def preferred_keys(self) -> tuple[str, ...]:
+            return tuple(sorted(super().preferred_keys, key=lambda kind: not kind.endswith(ssh_certificates.SUFFIX)))
+
+    vouched = known.authorities(way.key_name or way.address, way.port, alias=bool(way.key_name))
+
     def make(sock: Any, **more: Any) -> Any:
-        transport = paramiko.Transport(sock, **more)
+        transport = (Certified if vouched else paramiko.Transport)(sock, **more)
         transport.daemon = True
         options = transport.get_security_options()
         theirs = tuple(options.key_types)
@@ -239,9 +255,12 @@ def _spellings(kind: str) -> tuple[str, ...]:
 def _socket(way: Way, timeout: float) -> socket.socket:
     """A connection to the first machine of a way."""
     try:
-        return socket.create_connection((way.address, way.port), timeout)
+        made = socket.create_connection((way.address, way.port), timeout)
+        # Questions and answers are small: each would wait for the acknowledgement of the one before.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
     except TimeoutError:
-        raise SshError(f"timed out: no connection within {timeout:g} s") from None
+        raise SshError(f"timed out: no connection within {timeout:g} s; ssh_config.timeout can be longer") from None
     except socket.gaierror as error:
         raise SshError(
             f"the name {way.address} does not resolve ({error.strerror}); set HostName in the ssh_config"
@@ -257,6 +276,13 @@ def _command(way: Way) -> Any:
     import paramiko
 
     return paramiko.ProxyCommand(shlex.join(["/bin/sh", "-c", f"exec {way.command}"]))
+
+
+def _log_out(connection: Any) -> None:
+    transport = connection.transport
+    with suppress(Exception):
+        connection.close()
+    _close(connection.connect_kwargs.get("sock"), transport)
 
 
 def _close(sock: Any, transport: Any = None) -> None:
@@ -407,12 +433,13 @@ class _Login:
 
     def _refusal(self, further: list[str] | None, allowed: list[str]) -> str:
         user = self._way.user
-        notes = "".join(f"; {note}" for note in self._notes)
         if not self._tried:
+            why = "; ".join(self._notes) or "there is no key and no password"
             return (
-                f"login as {user} is not possible: there is no key and no password{notes}; set ssh_config.private_key, "
-                "start an ssh-agent, or use --ask-login-pass"
+                f"login as {user} is not possible: {why}; set ssh_config.private_key, start an ssh-agent, or use "
+                "--ask-login-pass"
             )
+        notes = "".join(f"; {note}" for note in self._notes)
         tried = ", ".join(dict.fromkeys(self._tried))
         if further:
             return (

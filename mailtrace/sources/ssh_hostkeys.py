@@ -1,8 +1,7 @@
 """Whether a server is the one it says it is: known_hosts, read as OpenSSH's sshd(8) describes it.
 
 Markers, comma-separated patterns with `*`, `?` and `!`, `[host]:port`, hashed names. A name that is not in any file is
-unknown; a key that differs from the known ones is a changed key. Host certificates are not understood by the library
-that speaks SSH here, which is told where only an authority is known.
+unknown; a key that differs from the known ones is a changed key. Authorities: see `ssh_certificates`.
 """
 
 from __future__ import annotations
@@ -82,6 +81,19 @@ class KnownHosts:
             return Verdict.OTHER_KIND, plain[0]
         authority = next((line for line in lines if line.marker == "cert-authority"), None)
         return (Verdict.AUTHORITY, authority) if authority is not None else (Verdict.UNKNOWN, None)
+
+    def authorities(self, name: str, port: int, *, alias: bool = False) -> list[bytes]:
+        """The keys that may vouch for a server (`@cert-authority`), those that are revoked left out."""
+        lines = self._of(name, port, alias=alias)
+        lines += self._of(name, PORT) if not alias and port != PORT else []
+        revoked = {line.key for line in lines if line.marker == "revoked"}
+        return [line.key for line in lines if line.marker == "cert-authority" and line.key not in revoked]
+
+    def revoked(self) -> list[str]:
+        """The keys that the files revoke, whatever their names: a line each, `kind key`."""
+        with self._lock:
+            keys = [key for key in self._load() if key.marker == "revoked"]
+        return [f"{key.kind} {base64.b64encode(key.key).decode('ascii')}\n" for key in keys]
 
     def kinds(self, name: str, port: int, *, alias: bool = False) -> list[str]:
         """The kinds of key that are known of a server: those it should be asked for."""

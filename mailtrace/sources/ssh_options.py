@@ -13,7 +13,7 @@ import os
 import re
 import shlex
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,10 @@ class Way:
         """The same for every name of one machine and one user on it."""
         # Behind a jump host the same address may be another machine.
         return (self.address.casefold(), self.port, self.user, self.command, tuple(jump.machine for jump in self.jumps))
+
+    def alone(self, user: str = "", port: int | None = None) -> Way:
+        """As a jump host: without the way to it, and with what a ProxyJump says of it."""
+        return replace(self, jumps=(), user=user or self.user, port=port or self.port)
 
     @property
     def shown(self) -> str:
@@ -119,11 +123,10 @@ class Options:
                 msg = f"ProxyJump {jump} leads in a circle; mend the ssh_config"
                 raise DataError(msg)
             ways: list[Way] = []
-            for number, spec in enumerate(jump.split(",")):
-                user, host, port = jump_host(spec.strip())
+            for number, (user, host, port) in enumerate(hops_of(jump)):
                 way = self._way(host, user, port, depth + 1)
                 # Only the first jump host may need another one to be reached.
-                ways += [*way.jumps, _plain(way)] if number == 0 else [_plain(way)]
+                ways += [*way.jumps, way.alone()] if number == 0 else [way.alone()]
             return tuple(ways), ""
         command = said.get("proxycommand") or ""
         return (), "" if command.casefold() == "none" else command
@@ -155,6 +158,11 @@ class Options:
                 msg = f"{path} is not an ssh_config: {error}"
                 raise DataError(msg) from None
         return parsed
+
+
+def hops_of(jump: str) -> list[tuple[str, str, int | None]]:
+    """The hosts of a ProxyJump, in the order in which they are passed."""
+    return [jump_host(spec.strip()) for spec in jump.split(",")]
 
 
 def jump_host(spec: str) -> tuple[str, str, int | None]:
@@ -191,13 +199,6 @@ def text_of(path: str, depth: int = 0) -> str:
             for file in sorted(glob.glob(str(base / os.path.expanduser(pattern)))):  # noqa: PTH111, PTH207 - any glob
                 out += [text_of(file, depth + 1), block]
     return "\n".join(out) + "\n"
-
-
-def _plain(way: Way) -> Way:
-    """A jump host without the way to it."""
-    from dataclasses import replace
-
-    return replace(way, jumps=())
 
 
 def _home(*parts: str) -> Path:

@@ -9,27 +9,34 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mailtrace.model import Coverage, LogEntry, LogQuery, Parser, Stamp, Zone
+from mailtrace.errors import DataError
+from mailtrace.model import Coverage, LogEntry, LogQuery, Parser, Stamp, Tail
 from mailtrace.sources import journal, ssh_commands
 from mailtrace.sources.catalog import JOURNAL, STDIN, Log, Name, Positions
 from mailtrace.sources.dating import Dating
 from mailtrace.sources.division import Division
 from mailtrace.sources.extent import late, reaches, wider, windowed, within
-from mailtrace.sources.logfile import LONGEST_LINE, MAGIC
+from mailtrace.sources.following import Broken, LogTail
+from mailtrace.sources.journal_tail import JournalTail
 from mailtrace.sources.presence import spellings
 from mailtrace.sources.rotation import is_glob, rotated
-from mailtrace.sources.search import Literals, json_spellings
-from mailtrace.sources.ssh_channel import Remote, Session, SshError
+from mailtrace.sources.search import Literals
 from mailtrace.sources.ssh_commands import Command, Filter, Piece
-from mailtrace.sources.window import Places, first_stamp, last_stamp, samples
+from mailtrace.sources.ssh_lines import LITERALS, batches, chunks, filters, literal_sets, split, unlike
+from mailtrace.sources.ssh_listing import Listed, below, kind_by_name, listed
+from mailtrace.sources.ssh_log import HEAD, Learning, RemoteLog, RemoteText
+from mailtrace.sources.ssh_machine import Machine, why, zone_told
+from mailtrace.sources.ssh_remote import Remote, Session, SshError
+from mailtrace.sources.ssh_tail import SOON, RemoteThere
+from mailtrace.sources.window import NEAR
 
 if TYPE_CHECKING:
     from mailtrace.secret import Secret
@@ -38,58 +45,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SOURCE = "ssh"
-HEAD = 4096
-"""Bytes that are looked at of a log's beginning and of its end."""
-_PROBE = 1024
-_SAMPLE_PLACES, _SAMPLE_SIZE = 16, 2048
-_FRESH = 2.0  # seconds for which a listing of folders is believed
-_CHUNK = 500  # entries that are handed on at once
-_PIECES = 12_000  # bytes of arguments of one command
-_LITERALS = 90_000  # bytes of literals of one grep
+_AGAIN = 60.0  # seconds before a machine that failed is asked again, where it is followed
 _DAY = 86400.0
+_NO_JOURNAL = "journal: there is no journalctl on the machine; name the log files instead"
+_FRESH = 10.0
+"""Seconds for which a listing of folders is believed; each reading tells whether its file is still that one."""
+_NEAR_LITERALS = 1 << 20
+"""So close to a window's ends, the machine's grep is quicker than looking; but where no literal is asked for, all that
+lies between would travel."""
+_SMALL = 4  # times that: a log in which no window is looked for at all
+_PIECES = 12_000  # bytes of arguments of one command
 _BEHIND_CUT = 1 << 16  # a line that begins before the end of a window may end so far behind it
 _SKEW = 30.0  # seconds by which a machine's clock may differ from ours without a word
-_LISTED = re.compile(
-    rb"\s*(?P<inode>\d+)\s+(?P<kind>[-bcdlps])\S*\s+\d+\s+\S+\s+\S+\s+(?P<size>\d+)\s+"
-    rb"(?P<month>[A-Z][a-z]{2})\s+(?P<day>\d+)\s+(?P<when>\d+:\d+|\d{4})\s(?P<name>.*)"
-)
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_BYTE_ARRAY = '"MESSAGE":['
-
-
-class Machine(NamedTuple):
-    """What a machine says of itself."""
-
-    skew: float = 0.0  # seconds its clock is ahead of ours
-    zone: str = ""
-    home: str = "/"
-    tools: frozenset[str] = frozenset()
-    offsets: bool = True  # its grep tells byte offsets (-b)
-    greps: bool = True  # its grep can be used at all
-    root: bool = False
-
-
-class Listed(NamedTuple):
-    """One file of a folder."""
-
-    path: str
-    inode: int
-    size: int
-    modified: float  # give or take a day: ls tells neither zone nor seconds
-    kind: str
-
-
-@dataclass(eq=False)
-class RemoteLog(Log):
-    """One log on the machine."""
-
-    inode: int = 0
-    kind: str = "plain"
-    looked: bool = False
-
-    def __post_init__(self) -> None:
-        """As of any log, with smaller pieces."""
-        self.places = Places(self.parser, _PROBE)
 
 
 class _MovedError(Exception):
@@ -131,12 +98,17 @@ class Server:
         self.machine = Machine()
         self.problems: dict[tuple[str, str], Coverage] = {}
         self.failed = ""
+        self.turn: AbstractContextManager[object] = nullcontext()
+        """Held while its logs are searched, of which how many do so at a time is limited."""
+        self._again = 0.0  # when a machine that failed is asked anew, where it is followed
         self._settings = settings
         self._dating = Dating(settings.zone_of, settings.now)
+        self._learning = Learning(self._fetch, self._dating)
         self._session: Session | None = None
         self._listing: dict[str, dict[str, Listed]] = {}
         self._listed_at = -1e9
         self._logs: dict[object, RemoteLog] = {}
+        self._followed: set[object] = set()
 
     # -------------------------------------------------------------------------------------- what is asked
 
@@ -171,9 +143,9 @@ class Server:
             self._open()
             self._list()
             logs = self._chosen(LogQuery())
-            self._look(logs, LogQuery())
+            self._learning.look(logs, LogQuery())
             for log in logs:
-                log.read = True
+                log.read = log.looked
                 self._meet(log)
             for name in self.names:
                 if name.pattern == JOURNAL:
@@ -190,7 +162,7 @@ class Server:
         folders = list(dict.fromkeys(str(PurePosixPath(path).parent) for path in paths))
         if folders:
             out.append(("list folders", ssh_commands.list_(folders, sudo=sudo).line))
-        chosen = next(_filters(self._sets(query, in_json=False) or (), numbered=False))
+        chosen = next(filters(literal_sets(query, in_json=False) or (), numbered=False))
         for path in paths:
             ends = [Piece(path, "plain", 0, HEAD)]
             out.append(("look at places of it", ssh_commands.pieces(ends, "mailtrace:MARK", sudo=sudo).line))
@@ -199,7 +171,7 @@ class Server:
         for name in self.names:
             if name.pattern == JOURNAL and self._concerns(name.hosts, query):
                 words = journal.command(*wider(query))[1:]
-                chosen = Filter(self._sets(query, in_json=True) or ())
+                chosen = Filter(literal_sets(query, in_json=True) or ())
                 out.append(("read the journal", ssh_commands.journal(words, chosen, sudo=sudo).line))
         return out
 
@@ -239,6 +211,160 @@ class Server:
         """The zone in which the machine writes, if it is that host and no loghost."""
         return self.machine.zone if self.hosts == (host,) else ""
 
+    @property
+    def clock(self) -> str:
+        """What the machine says of its clock, in words."""
+        skew = round(self.machine.skew)
+        how = f"{abs(skew)} s {'ahead' if skew > 0 else 'behind'}" if abs(skew) > 1 else "right"
+        name = "" if len(self.hosts) == 1 else f" of {self.way.address}"
+        return f"clock{name} {how}, zone {self.machine.zone or 'not told'}"
+
+    # -------------------------------------------------------------------------------------- following
+
+    def follow(self, places: Mapping[str, Any], since: float | None, now: float) -> list[Tail]:
+        """What came to each of its logs; what is not much is fetched at once. A machine that fails costs itself."""
+        self.problems = {}
+        if self.failed and time.monotonic() < self._again:
+            return [Broken(self._key(name.pattern), self.failed) for name in self.names]
+        self.failed = ""
+        # Each day brings a new file: those that nothing came to since the last round are forgotten.
+        self._logs = {key: log for key, log in self._logs.items() if key in self._followed}
+        self._followed.clear()
+        out: list[LogTail] = []
+        journals: list[Tail] = []
+        try:
+            self._open()
+            self._listed_at = -1e9
+            self._list()
+            for name in self.names:
+                if name.pattern == STDIN:
+                    text = f"{STDIN} on a server is not followed: name its log files"
+                    self._problem(name.hosts, STDIN, text, missing=True)
+                elif name.pattern == JOURNAL:
+                    journals += self._journal_tail(name, places, since)
+                else:
+                    out += self._tails(name, places, since, now)
+            for tail in out:
+                for there, start in tail.unread():
+                    there.fetch(start)  # type: ignore[attr-defined]
+        except (SshError, DataError, _MovedError) as error:
+            self._fail(SshError(str(error) or "its logs are being rotated"))
+            self.failed = str(error) or "its logs are being rotated"
+            self._again = time.monotonic() + _AGAIN
+        problems = {item.names[:1]: item.problem for item in self.problems.values() if item.missing}
+        broken = [Broken(self._key("".join(names)), text) for names, text in problems.items()]
+        return [*broken, *(() if self.failed else (*out, *journals))]
+
+    def _journal_tail(self, name: Name, places: Mapping[str, Any], since: float | None) -> Iterator[Tail]:
+        """The machine's journal, if it has one; what is not much is fetched at once."""
+        if "journalctl" not in self.machine.tools:
+            self._problem(name.hosts, JOURNAL, _NO_JOURNAL, missing=True)
+            return
+        key = self._key(JOURNAL)
+        self._followed.add(JOURNAL)
+        yield JournalTail(key, places.get(key), self._journal_log(name), self._journal_text, since)
+
+    def _journal_text(self, start: float | None, cursor: str, tell: Callable[[str], None]) -> Iterator[bytes]:
+        """The journal's lines from a place on. Raises `SshError` where they cannot be asked for."""
+        arguments = journal.command(start, None, cursor)[1:]
+        remote = self._run(ssh_commands.journal(arguments, Filter(), sudo=self._sudo))
+        blocks, ahead = remote.blocks(), []
+        size = 0
+        for block in blocks:
+            ahead.append(block)
+            size += len(block)
+            if size > SOON:
+                break
+
+        def rest() -> Iterator[bytes]:
+            try:
+                for line in split(chain(ahead, blocks)):
+                    self._settings.traffic.lines += 1
+                    yield line + b"\n"
+            except SshError as error:
+                raise DataError(f"journal: {error}", self.way.name) from None
+            finally:
+                self._settings.traffic.received += remote.received
+                remote.stop()
+            for part, status, words in remote.statuses:
+                if part == "read" and status and status < 128:
+                    tell(f"journal: {words or f'journalctl ended with {status}'}")
+
+        return rest()
+
+    def _key(self, path: str) -> str:
+        return f"{SOURCE}:{self.way.name}:{path}"
+
+    def _tails(self, name: Name, places: Mapping[str, Any], since: float | None, now: float) -> Iterator[LogTail]:
+        """Each log that a name stands for, with its rotated siblings; what a glob names is one log's."""
+        every = [PurePosixPath(file.path) for each in self.names if _is_file(each) for file in self._files(each)]
+        for file in self._files(name):
+            own = PurePosixPath(file.path)
+            turned = any(own.parent == log.parent and rotated(log.name, [own.name]) for log in every)
+            if file.kind == "-" and not turned:
+                folder = self._listing.get(str(own.parent), {})
+                files = [file, *(folder[other] for other in rotated(own.name, folder) if folder[other].kind == "-")]
+                there = [self._there(each, name, live=each is file) for each in files]
+                named = [one.ident for one, each in zip(there, files, strict=True) if PurePosixPath(each.path) in every]
+                key = self._key(file.path)
+                yield LogTail(key, places.get(key), there, since=since, named=frozenset(named), now=now)
+
+    def _there(self, file: Listed, name: Name, *, live: bool) -> RemoteThere:
+        kind = kind_by_name(PurePosixPath(file.path).name)
+
+        def begin(size: int) -> bytes:
+            wanted = Piece(file.path, kind, 0, size)
+            try:
+                return self._fetch([wanted]).get(wanted, b"")
+            except (_MovedError, SshError):
+                return b""
+
+        def read(start: int) -> tuple[Log, Iterator[bytes]] | str:
+            try:
+                found = (PurePosixPath(file.path).parent, file.inode)
+                self._followed.add(found)
+                log = self._claim(found, file, name, list(name.hosts))
+                self._learning.look([log], LogQuery())
+                return log, self._raw(log, start)
+            except _MovedError:
+                return f"{file.path}: it is being rotated"
+            except SshError as error:
+                return str(error)
+
+        return RemoteThere(file, kind, begin, read, live=live)
+
+    def _raw(self, log: RemoteLog, start: int) -> Iterator[bytes]:
+        """A log's text from a byte on, as it comes. Raises `DataError` for a file that is another by now."""
+        command = ssh_commands.lines(
+            str(log.path), log.kind, start if log.plain else 0, None, Filter(), sudo=self._sudo
+        )
+        try:
+            remote = self._run(command)
+        except SshError as error:
+            raise DataError(str(error), log.host) from None
+        begun, ahead, skip = False, b"", 0 if log.plain else start
+        try:
+            for block in remote.blocks():
+                text = block
+                if not begun:
+                    ahead += block
+                    first, newline, text = ahead.partition(b"\n")
+                    if not newline:
+                        continue
+                    self._same(log, first)
+                    begun = True
+                if skip < len(text):
+                    yield bytes(text[skip:])
+                skip = max(skip - len(text), 0)
+        except _MovedError:
+            return
+        except SshError as error:
+            raise DataError(str(error), log.host) from None
+        finally:
+            self._settings.traffic.received += remote.received
+            remote.stop()
+        self._judge(log, remote, filtered=False)
+
     # -------------------------------------------------------------------------------------- commands
 
     def _open(self) -> Session:
@@ -247,6 +373,7 @@ class Server:
             self.machine = self._hello()
             # Assumed last, and not taken for sure: a log may have been copied here.
             self._dating = Dating(self._settings.zone_of, self._settings.now, self.zone(*self.hosts[:1]))
+            self._learning = Learning(self._fetch, self._dating)
         return self._session
 
     def _run(self, command: Command) -> Remote:
@@ -285,11 +412,11 @@ class Server:
             raise SshError(msg)
         seconds, _, offset = said.get("date", [""])[0].partition(" ")
         machine = Machine(
-            skew=float(seconds) - between if seconds.isdigit() else 0.0,
-            zone=_zone(said.get("zone", [""])[0], offset, between),
+            skew=float(seconds) + 0.5 - between if seconds.isdigit() else 0.0,  # `date` tells no fraction
+            zone=zone_told(said.get("zone", [""])[0], offset, between),
             home=said.get("home", ["/"])[0],
             tools=frozenset(said.get("tool", [])),
-            offsets=said.get("grep", [""])[0] == "0:x",
+            offsets=said.get("grep", [""])[0] == "2:bx",
             greps="x" in (said.get("grep", [""])[0] + said.get("plain", [""])[0])[-1:],
             root=said["uid"][0] == "0",
         )
@@ -297,6 +424,9 @@ class Server:
             if tool not in machine.tools:
                 msg = f"there is no {tool} on the machine"
                 raise SshError(msg)
+        if said.get("cut") != ["bc"]:
+            msg = "tail -c +N and head -c N do not cut on the machine as they do elsewhere"
+            raise SshError(msg)
         if not machine.greps:
             text = "there is no grep on the machine that can be used (grep -a -F -i): whole windows travelled"
             self._problem(self.hosts, "", text, missing=False)
@@ -321,7 +451,7 @@ class Server:
         if not folders:
             return
         listing: dict[str, dict[str, Listed]] = {}
-        for some in _batches(folders, _PIECES, len):
+        for some in batches(folders, _PIECES, len):
             out, remote = self._output(ssh_commands.list_(some, sudo=self._sudo))
             now = time.time() + self.machine.skew
             files: dict[str, Listed] = {}
@@ -331,7 +461,7 @@ class Server:
                     folder = line[7:].decode("utf-8", "surrogateescape")
                     known.append(folder)
                     files = listing.setdefault(folder, {})
-                elif (found := _listed(line, known[-1] if known else "", now)) is not None:
+                elif (found := listed(line, known[-1] if known else "", now)) is not None:
                     files[PurePosixPath(found.path).name] = found
             for folder, (_, status, words) in zip(known, remote.statuses, strict=False):
                 if status and not listing[folder]:
@@ -343,7 +473,7 @@ class Server:
         """A folder that could not be listed."""
         for name in self.names:
             if _is_file(name) and fnmatchcase(folder, str(PurePosixPath(self._path(name)).parent)):
-                self._problem(name.hosts, name.pattern, _why(folder, words, self), missing=True)
+                self._problem(name.hosts, name.pattern, why(folder, words, self.way.user), missing=True)
 
     def _path(self, name: Name) -> str:
         """A configured path as an absolute one of the machine."""
@@ -358,7 +488,7 @@ class Server:
         path = PurePosixPath(self._path(name))
         found: list[Listed] = []
         for folder, files in self._listing.items():
-            if folder != str(path.parent) and not (is_glob(str(path.parent)) and _below(folder, str(path.parent))):
+            if folder != str(path.parent) and not (is_glob(str(path.parent)) and below(folder, str(path.parent))):
                 continue
             if path.name in files:
                 found.append(files[path.name])
@@ -422,87 +552,14 @@ class Server:
             log.clock = None
         if log.size != file.size:
             if file.size < log.size or log.kind != "plain":  # cut short under its writer, or packed anew
-                log.looked = False
-                log.places = Places(log.parser, _PROBE)
-                log.clock = None
+                log.forget()
             log.size, log.modified, log.ended = file.size, file.modified, False
         return log
-
-    # -------------------------------------------------------------------------------------- learning a log
-
-    def _look(self, logs: Sequence[RemoteLog], query: LogQuery) -> None:
-        """Learn what is not known of some logs: what they are, their first and last stamps, what their stamps mean."""
-        new = [log for log in logs if not log.looked]
-        grown = [log for log in logs if log.looked and log.kind == "plain" and not log.ended]
-        wanted: list[Piece] = []
-        for log in new:
-            log.kind = _kind_by_name(log.path.name)
-            wanted.append(Piece(str(log.path), log.kind, 0, HEAD))
-            if log.kind != "plain":
-                wanted.append(Piece(str(log.path), "plain", 0, 8))
-        wanted += [_tail(log) for log in [*new, *grown] if log.kind == "plain"]
-        got = self._fetch(wanted)
-        again = []
-        for log in new:
-            stored = got.get(Piece(str(log.path), "plain", 0, 8 if log.kind != "plain" else HEAD), b"")
-            kind = next((kind for magic, kind in MAGIC.items() if stored.startswith(magic)), "plain")
-            if stored and kind != log.kind:
-                log.kind = kind
-                again.append(log)
-        if again:
-            got |= self._fetch([Piece(str(log.path), log.kind, 0, HEAD) for log in again])
-            got |= self._fetch([_tail(log) for log in again if log.kind == "plain"])
-        for log in new:
-            self._learn(log, got)
-        for log in grown:
-            log.last, log.ended = last_stamp(got.get(_tail(log), b""), log.parser) or log.last, True
-        self._date([log for log in logs if log.head], query)
-
-    def _learn(self, log: RemoteLog, got: dict[Piece, bytes]) -> None:
-        """Take in a log's beginning and end."""
-        log.plain = log.kind == "plain"
-        log.head = got.get(Piece(str(log.path), log.kind, 0, HEAD), b"")
-        log.in_json = log.head.lstrip(b"\0 \t\r\n\xef\xbb\xbf").startswith(b"{")
-        log.first = first_stamp(log.head, log.parser)
-        tail = got.get(_tail(log), b"") if log.plain else b""
-        log.last, log.ended = last_stamp(tail, log.parser) or log.first, log.plain
-        log.looked = bool(log.head) or log.size == 0
-        log.read = log.read or log.size == 0
-
-    def _date(self, logs: Sequence[RemoteLog], query: LogQuery) -> None:
-        """Give logs their clocks; samples of all that need them are fetched at once."""
-        texts: dict[RemoteLog, _Text] = {}
-        undated = []
-        for log in logs:
-            near = self._dating.near(log, query)
-            if log.clock is None or (log.near != near and not log.clock.proved()):
-                undated.append((log, near))
-                if log.division is not None or log.first is None or log.first.zone is not Zone.UTC:
-                    texts[log] = _Text(log, self._fetch)
-        wanted = []
-        for log, text in texts.items():
-            if log.plain:
-                wanted += text.pieces(_sample_places(log.size), _SAMPLE_SIZE)
-            else:
-                wanted.append(_beginning(log))
-        got = self._fetch(wanted)
-        for log, near in undated:
-            text = texts.get(log) or _Text(log, self._fetch)
-            text.cache |= {piece.offset: data for piece, data in got.items() if piece.path == str(log.path)}
-            if not log.plain:
-                text.cache = {0: got.get(_beginning(log), log.head)}
-            self._dating.learn(log, near, lambda log=log, text=text: self._sample(log, text))  # type: ignore[misc]
-
-    def _sample(self, log: RemoteLog, text: _Text) -> Iterator[tuple[int, bytes]]:
-        if not log.plain:
-            beginning = text.cache[0]
-            return iter([(0, beginning[: beginning.rfind(b"\n") + 1])])
-        return samples(text, _SAMPLE_PLACES, _SAMPLE_SIZE)
 
     def _fetch(self, wanted: Sequence[Piece]) -> dict[Piece, bytes]:
         """Pieces of files; those that cannot be read are left out, and a problem."""
         got: dict[Piece, bytes] = {}
-        for some in _batches(dict.fromkeys(wanted), _PIECES, lambda piece: len(piece.path) + 30):
+        for some in batches(dict.fromkeys(wanted), _PIECES, lambda piece: len(piece.path) + 30):
             # Unguessable: a log may hold any text.
             mark = f"mailtrace:{secrets.token_hex(8)}"
             out, remote = self._output(ssh_commands.pieces(some, mark, sudo=self._sudo))
@@ -518,7 +575,7 @@ class Server:
         hosts = {host for log in self._logs.values() if str(log.path) == path for host in log.hosts} or set(self.hosts)
         if "No such file" in words:
             raise _MovedError
-        self._problem(sorted(hosts), path, _why(path, words, self), missing=True)
+        self._problem(sorted(hosts), path, why(path, words, self.way.user), missing=True)
 
     # -------------------------------------------------------------------------------------- reading
 
@@ -526,7 +583,7 @@ class Server:
         self._open()
         self._list()
         chosen = self._chosen(query)
-        self._look(chosen, query)
+        self._learning.look(chosen, query)
         logs = sorted((log for log in chosen if log.head), key=lambda log: (log.base, log.modified, str(log.path)))
         for log in chosen:
             log.read = log.read or (log.looked and not log.head)
@@ -535,11 +592,11 @@ class Server:
                 log for at, log in enumerate(logs) if reaches(log, [(later, None) for later in logs[at + 1 :]], query)
             ]
         for log in logs:
-            yield from _chunks(within(log, query, self._entries(log, query)))
+            yield from chunks(within(log, query, self._entries(log, query)))
             self._meet(log)
         for name in self.names:
             if name.pattern == JOURNAL and self._concerns(name.hosts, query):
-                yield from _chunks(self._journal(name, query))
+                yield from chunks(self._in_turn(self._journal(name, query)))
             elif name.pattern == STDIN:
                 self._problem(name.hosts, STDIN, "-: standard input is not on the server; name a file", missing=True)
 
@@ -548,27 +605,30 @@ class Server:
         if not log.plain:
             return 0, None
         low, high = 0, log.size
+        near = _NEAR_LITERALS if query.all_of or query.any_of else NEAR
+        if log.size <= _SMALL * near:
+            return 0, None
         if windowed(query) and log.clock is not None:
-            low, high = log.places.bounds(_Text(log, self._fetch), log.clock, *wider(query, late(log)))
-            high = min(high + _BEHIND_CUT, log.size)
-        return low, high
+            low, high = log.places.bounds(RemoteText(log, self._fetch), log.clock, *wider(query, late(log)), near)
+            high += _BEHIND_CUT
+        return low, high if high < log.size else None  # it may have grown meanwhile
 
     def _entries(self, log: RemoteLog, query: LogQuery) -> Iterator[LogEntry]:
         """Entries of the lines that answer."""
         low, high = self._bounds(log, query)
-        if high is not None and low >= high:
+        if low >= (log.size if high is None else high):
             log.read = True
             return
         literals = Literals(query, in_json=log.in_json)
-        sets = self._sets(query, in_json=log.in_json)
+        sets = literal_sets(query, in_json=log.in_json)
         if sets is None:
             log.read = True
             return
-        verify = bool(literals) and (log.in_json or not self.machine.greps or _unlike(query))
+        verify = bool(literals) and (log.in_json or not self.machine.greps or unlike(query))
         seen: set[int] = set()
-        for chosen in _filters(sets if self.machine.greps else (), numbered=not self.machine.offsets):
-            several = len(sets) and sum(map(len, sets[0])) > _LITERALS
-            for position, line in self._lines(log, low, high, chosen):
+        for chosen in filters(sets if self.machine.greps else (), numbered=not self.machine.offsets):
+            several = len(sets) and sum(map(len, sets[0])) > LITERALS
+            for position, line in self._in_turn(self._lines(log, low, high, chosen)):
                 if (verify and not literals.answers(line)) or (several and position in seen):
                     continue
                 if several:
@@ -584,6 +644,11 @@ class Server:
                         log.unparsed += log.parser.unparsed - before
                 yield from entries
 
+    def _in_turn(self, search: Iterator[T]) -> Iterator[T]:
+        """A search that waits until few others are under way."""
+        with self.turn:
+            yield from search
+
     def _lines(self, log: RemoteLog, low: int, high: int | None, chosen: Filter) -> Iterator[tuple[int, bytes]]:
         """Positions and lines that pass a filter."""
         kind = log.kind
@@ -598,7 +663,7 @@ class Server:
         position, before = low, 0
         count = 0
         try:
-            for number, line in enumerate(_split(remote.blocks())):
+            for number, line in enumerate(split(remote.blocks())):
                 if number == 0:
                     self._same(log, line)
                     continue
@@ -628,7 +693,7 @@ class Server:
 
     def _same(self, log: RemoteLog, line: bytes) -> None:
         """Raise where a file is not the one that was listed."""
-        found = _listed(line.removeprefix(b"file "), str(log.path.parent), time.time(), whole=True)
+        found = listed(line.removeprefix(b"file "), str(log.path.parent), time.time(), whole=True)
         if found is not None and (found.inode != log.inode or found.size < log.size):
             raise _MovedError
 
@@ -647,42 +712,18 @@ class Server:
         if not log.plain:
             log.ended = False
 
-    def _sets(self, query: LogQuery, *, in_json: bool) -> tuple[tuple[str, ...], ...] | None:
-        """The literals for grep: lines hold one of every set. None: no line can answer."""
-        sets: list[tuple[str, ...]] = []
-        groups: list[tuple[str, ...]] = [(text,) for text in dict.fromkeys(query.all_of) if text]
-        if query.any_of and "" not in query.any_of:
-            groups.append(tuple(dict.fromkeys(query.any_of)))
-        for group in groups:
-            possible = [text for text in group if "\n" not in text]
-            if not possible:
-                return None
-            spelled: list[str] = []
-            for text in possible:
-                # An argument holds no NUL; the line itself is looked at when it is here.
-                pieces = [max(text.split("\0"), key=len)]
-                if in_json:
-                    pieces = [one.decode("utf-8", "surrogateescape") for one in json_spellings(pieces[0])]
-                spelled += pieces
-            if in_json:
-                spelled.append(_BYTE_ARRAY)
-            if "" in spelled:
-                continue
-            sets.append(tuple(dict.fromkeys(spelled)))
-        # The set that is cheapest to look for comes first: it sees every line, those behind it only what is left.
-        return tuple(sorted(sets, key=lambda texts: (sum(map(len, texts)) > _LITERALS, len(texts)), reverse=False))
-
     def _meet(self, log: RemoteLog) -> None:
         """Learn from when to when a loghost's file tells of each of its hosts."""
         if log.division is None or not log.head or not self.machine.greps:
             return
         hosts = sorted({*filter(None, log.hosts), *log.found})
         new = [host for host in hosts if host not in log.spans]
-        for some in _batches(new, _PIECES, lambda _host: 300):
+        for some in batches(new, _PIECES, lambda _host: 300):
             mark = f"mailtrace:{secrets.token_hex(8)}"
             spelled = [spellings(host, log.division) for host in some]
             command = ssh_commands.met(str(log.path), log.kind, log.size, spelled, mark, sudo=self._sudo)
-            out, _ = self._output(command)
+            with self.turn:
+                out, _ = self._output(command)
             texts = out.split(b"\n" + mark.encode() + b"\n")
             for at, host in enumerate(some):
                 first = self._own_stamps(log, texts[2 * at : 2 * at + 1], host)
@@ -712,12 +753,11 @@ class Server:
     def _journal(self, name: Name, query: LogQuery) -> Iterator[LogEntry]:
         """Entries of the machine's journal."""
         if "journalctl" not in self.machine.tools:
-            text = "journal: there is no journalctl on the machine; name the log files instead"
-            self._problem(name.hosts, JOURNAL, text, missing=True)
+            self._problem(name.hosts, JOURNAL, _NO_JOURNAL, missing=True)
             return
         log = self._journal_log(name)
         literals = Literals(query, in_json=True)
-        sets = self._sets(query, in_json=True)
+        sets = literal_sets(query, in_json=True)
         if sets is None:
             return
         arguments = journal.command(*wider(query))[1:]
@@ -725,7 +765,7 @@ class Server:
         remote = self._run(command)
         log.read = True
         try:
-            for line in _split(remote.blocks()):
+            for line in split(remote.blocks()):
                 if literals and not literals.answers(line):
                     continue
                 self._settings.traffic.lines += 1
@@ -750,10 +790,11 @@ class Server:
     def _check_journal(self, name: Name) -> None:
         """Whether the journal can be read at all."""
         if "journalctl" not in self.machine.tools:
-            text = "journal: there is no journalctl on the machine; name the log files instead"
-            self._problem(name.hosts, JOURNAL, text, missing=True)
+            self._problem(name.hosts, JOURNAL, _NO_JOURNAL, missing=True)
             return
-        out, remote = self._output(ssh_commands.journal(["-n", "1", "-o", "json"], Filter(), sudo=self._sudo))
+        out, remote = self._output(
+            ssh_commands.journal([*journal.command(None, None)[1:], "-n", "1"], Filter(), sudo=self._sudo)
+        )
         log = self._journal_log(name)
         log.read = True
         log.first = log.last = log.parser.stamp(out.strip()) if out.strip() else None
@@ -762,196 +803,11 @@ class Server:
                 self._problem(name.hosts, JOURNAL, f"journal: {words}", missing=True)
 
 
-class _Text:
-    """A remote log as a text of which any place can be read."""
-
-    def __init__(self, log: RemoteLog, fetch: Callable[[Sequence[Piece]], dict[Piece, bytes]]) -> None:
-        self.cache: dict[int, bytes] = {}
-        self._log = log
-        self._fetch = fetch
-
-    @property
-    def size(self) -> int:
-        """As it was listed."""
-        return self._log.size
-
-    def read(self, offset: int, size: int) -> bytes:
-        """One place, from what was fetched if it is there."""
-        size = min(size, self.size - offset)
-        known = self.cache.get(offset)
-        if known is None or len(known) < size:
-            piece = Piece(str(self._log.path), "plain", offset, size)
-            known = self.cache[offset] = self._fetch([piece]).get(piece, b"")
-        return known[:size]
-
-    def expect(self, places: Sequence[int], size: int) -> None:
-        """Fetch several places at once, unless the first of them is here: the others are for the steps behind it."""
-        if places and places[0] in self.cache:
-            return
-        wanted = self.pieces([place for place in places if place not in self.cache], size)
-        self.cache |= {piece.offset: text for piece, text in self._fetch(wanted).items()}
-
-    def pieces(self, places: Iterable[int], size: int) -> list[Piece]:
-        """What to fetch for some places."""
-        return [Piece(str(self._log.path), "plain", place, min(size, self.size - place)) for place in places]
-
-
-def _sample_places(size: int) -> list[int]:
-    """As `window.samples` will ask."""
-    if size <= _SAMPLE_PLACES * _SAMPLE_SIZE:
-        return []
-    return [(size - _SAMPLE_SIZE) * place // (_SAMPLE_PLACES - 1) for place in range(_SAMPLE_PLACES)]
-
-
-def _tail(log: RemoteLog) -> Piece:
-    """The end of a plain log."""
-    return Piece(str(log.path), "plain", max(0, log.size - HEAD), HEAD)
-
-
-def _beginning(log: RemoteLog) -> Piece:
-    """What is sampled of a compressed log, which cannot be looked at in several places."""
-    return Piece(str(log.path), log.kind, 0, _SAMPLE_PLACES * _SAMPLE_SIZE * 2)
-
-
 def _is_file(name: Name) -> bool:
     return name.pattern not in (STDIN, JOURNAL)
-
-
-def _kind_by_name(name: str) -> str:
-    suffix = name.rpartition(".")[2]
-    return suffix if suffix in ssh_commands.UNPACK else "plain"
-
-
-def _below(folder: str, pattern: str) -> bool:
-    """Whether a folder is one that a pattern with wildcards stands for."""
-    one, other = PurePosixPath(folder).parts, PurePosixPath(pattern).parts
-    return len(one) == len(other) and all(fnmatchcase(a, b) for a, b in zip(one, other, strict=True))
-
-
-def _listed(line: bytes, folder: str, now: float, *, whole: bool = False) -> Listed | None:
-    """A line of `ls -lni`; None for others (`total 12`, devices, names that break lines)."""
-    found = _LISTED.fullmatch(line)
-    if found is None:
-        return None
-    name = found["name"].decode("utf-8", "surrogateescape")
-    modified = _modified(found["month"].decode(), int(found["day"]), found["when"].decode(), now)
-    path = name if whole else str(PurePosixPath(folder) / name)
-    return Listed(path, int(found["inode"]), int(found["size"]), modified, found["kind"].decode())
-
-
-def _modified(month: str, day: int, when: str, now: float) -> float:
-    """A moment as `ls` writes it, read as UTC: a day more or less is no matter."""
-    today = datetime.fromtimestamp(now, timezone.utc)
-    year = today.year if ":" in when else int(when)
-    with suppress(ValueError):
-        moment = datetime(year, _MONTHS.index(month) + 1, day, 12, tzinfo=timezone.utc)
-        if ":" in when and moment > today + timedelta(days=2):
-            moment = moment.replace(year=year - 1)
-        return min(moment.timestamp() + _DAY / 2, now)
-    return now
-
-
-def _zone(said: str, offset: str, now: float) -> str:
-    """The zone of `$TZ:/etc/localtime's target`, where it agrees with what `date` says, else that offset."""
-    from zoneinfo import ZoneInfo
-
-    variable, _, link = said.partition(":")
-    plain = f"{offset[:3]}:{offset[3:]}" if re.fullmatch(r"[+-]\d{4}", offset) else ""
-    for name in (variable.removeprefix(":"), link.partition("zoneinfo/")[2]):
-        try:
-            zone = ZoneInfo(name) if name else None
-        except (ValueError, OSError, KeyError):
-            continue
-        if zone is not None and datetime.fromtimestamp(now, zone).strftime("%z") == offset:
-            return name
-    return plain
-
-
-def _why(path: str, words: str, server: Server) -> str:
-    """Why something cannot be read, and the cure, from what `tail`, `ls` or sudo says."""
-    user = server.way.user
-    said = words.rpartition("; ")[2] if "sudo" not in words else words
-    if "incorrect password" in words or "Sorry, try again" in words:
-        msg = "sudo refused the password; it was tried once. Check sudo_pass (--ask-sudo-pass)"
-        raise SshError(msg)
-    if "password is required" in words:
-        return (
-            f"{path}: sudo asks {user} for a password; use --ask-sudo-pass or MAILTRACE_SUDO_PASSWORD, add the sudoers "
-            "lines that --plan prints, or let the user read the logs (group adm)"
-        )
-    if "must have a tty" in words or "terminal is required" in words:
-        return f"{path}: sudo wants a terminal; take `requiretty` out of sudoers for {user}"
-    if "not in the sudoers" in words or "not allowed to" in words or "may not run" in words:
-        return f"{path}: sudo does not allow {user} to read it; add the sudoers lines that --plan prints"
-    if "Permission denied" in words:
-        return (
-            f"{path}: permission denied for {user}; let {user} read it (often the group adm), or set sudo: true and "
-            "add the sudoers lines that --plan prints"
-        )
-    if "No such file" in words:
-        return f"{path}: no such file"
-    return f"{path}: cannot be read: {said or 'it is not said why'}"
 
 
 def _without_sudo(settings: Settings) -> Settings:
     from dataclasses import replace
 
     return replace(settings, sudo=False)
-
-
-def _unlike(query: LogQuery) -> bool:
-    """Whether grep may find lines that do not answer."""
-    return any("\0" in text for text in (*query.all_of, *query.any_of))
-
-
-def _filters(sets: tuple[tuple[str, ...], ...], *, numbered: bool) -> Iterator[Filter]:
-    """One filter, or several where the literals are too many for one grep."""
-    if not sets:
-        yield Filter((), numbered)
-        return
-    largest = max(range(len(sets)), key=lambda at: sum(map(len, sets[at])))
-    for some in _batches(sets[largest], _LITERALS, lambda text: len(text.encode("utf-8", "surrogateescape")) + 1):
-        yield Filter((*sets[:largest], tuple(some), *sets[largest + 1 :]), numbered)
-
-
-def _batches(items: Iterable[T], most: int, cost: Callable[[T], int]) -> Iterator[list[T]]:
-    """Items in groups that cost no more than `most`, or are one."""
-    group: list[T] = []
-    total = 0
-    for item in items:
-        if group and total + cost(item) > most:
-            yield group
-            group, total = [], 0
-        group.append(item)
-        total += cost(item)
-    if group:
-        yield group
-
-
-def _chunks(entries: Iterable[LogEntry]) -> Iterator[list[LogEntry]]:
-    """Entries, some at a time."""
-    chunk: list[LogEntry] = []
-    for entry in entries:
-        chunk.append(entry)
-        if len(chunk) >= _CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-def _split(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines of blocks; of a line that is too long only the beginning."""
-    tail = b""
-    skipping = False
-    for block in blocks:
-        *full, rest = (tail + block).split(b"\n")
-        if full and skipping:
-            full, skipping = full[1:], False
-        yield from full
-        tail = b"" if skipping else rest
-        if len(tail) > LONGEST_LINE:
-            yield tail[:LONGEST_LINE]
-            tail, skipping = b"", True
-    if tail:
-        yield tail

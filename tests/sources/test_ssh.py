@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import os
+import re
 import shutil
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -24,11 +27,12 @@ from mailtrace.config import SshConfig
 from mailtrace.hosts import HostFacts, Inventory
 from mailtrace.model import HostLogs, LogEntry, LogQuery
 from mailtrace.parsers import make_parser
-from mailtrace.sources.ssh import SshSource
+from mailtrace.sources import ssh_remote
+from mailtrace.sources.ssh import SshSource, _Turns
 
-from .sshd import PASSWORD, Server, User, free_port, made_user, make_key, make_server, secret
+from .sshd import PASSWORD, Server, User, free_port, made_user, make_key, secret
 
-pytestmark = [pytest.mark.needs("root", "sshd", "ssh-keygen")]
+pytestmark = [pytest.mark.needs("root", "sshd", "ssh", "ssh-keygen")]
 
 DAY = 86400.0
 
@@ -62,62 +66,59 @@ def problems(made: SshSource) -> list[str]:
     return [item.problem for item in made.coverage() if item.problem]
 
 
-@pytest.fixture(scope="session")
-def place() -> Iterator[Path]:
-    """A folder that every user may enter: those of pytest are its own user's only."""
-    with TemporaryDirectory(prefix="mailtrace-ssh-") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-
-
-@pytest.fixture(scope="session")
-def client(place: Path) -> Path:
-    return make_key(place / "client")
-
-
-@pytest.fixture(scope="session")
-def reader(place: Path) -> Iterator[User]:
-    with made_user("mt-reader", place / "reader", sudo="ALL=(root) ALL") as user:
-        yield user
-
-
-@pytest.fixture(scope="session")
-def server(place: Path, client: Path) -> Iterator[Server]:
-    made = make_server(place / "server", client)
-    made.start()
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def folder(place: Path) -> Iterator[Path]:
-    """A folder of logs that everyone may read."""
-    made = place / f"logs-{time.monotonic_ns()}"
-    made.mkdir(mode=0o755)
-    yield made
-    shutil.rmtree(made)
-
-
-@pytest.fixture
-def started(place: Path, client: Path) -> Iterator[Callable[..., Server]]:
-    """Starts an sshd with settings of its own."""
-    made: list[Server] = []
-
-    def start(**settings: str) -> Server:
-        made.append(make_server(place / f"sshd-{time.monotonic_ns()}", client, settings))
-        made[-1].start()
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.stop()
-
-
 def write(folder: Path, name: str, text: str | bytes) -> str:
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape"))
     path.chmod(0o644)
     return str(path)
+
+
+# ------------------------------------------------------------------------------------------- turns
+
+
+class Machine:
+    """All that turns need of a server."""
+
+    turn: AbstractContextManager[object]
+
+    def stop(self) -> None:
+        """Nothing runs here."""
+
+
+def test_some_search_at_a_time_and_others_log_in_meanwhile() -> None:
+    together, searching = threading.Barrier(4), threading.Semaphore(1)
+
+    def read(server: Any) -> Iterator[list[LogEntry]]:
+        together.wait(20)  # four are here at the same time
+        with server.turn:
+            assert searching.acquire(blocking=False)
+            yield []
+            searching.release()
+
+    servers: Any = [Machine() for _ in range(8)]
+    turns = _Turns(servers, read, 1)
+    turns.start()
+    got = [turns.next() for _ in range(16)]
+    turns.end(stop=False)
+    assert got.count([]) == got.count(None) == 8
+
+
+def test_who_waits_for_a_turn_does_not_take_it_once_nobody_wants_to_know() -> None:
+    took: list[object] = []
+
+    def read(server: Any) -> Iterator[list[LogEntry]]:
+        with server.turn:
+            took.append(server)
+            while True:
+                yield []
+
+    servers: Any = [Machine() for _ in range(4)]
+    turns = _Turns(servers, read, 1)
+    turns.start()
+    assert turns.next() == []
+    turns.end(stop=True)
+    assert not [thread for thread in turns._threads if thread.is_alive()]
+    assert len(took) == 1
 
 
 # ------------------------------------------------------------------------------------------- what comes back
@@ -254,7 +255,6 @@ def test_what_is_written_meanwhile_is_found_by_the_next_wave(server: Server, rea
     assert ids(made.query(LogQuery(any_of=("FEED000002",)))) == []
     with Path(path).open("a") as stream:
         stream.write(line(at(1, 5000), "FEED000002"))
-    time.sleep(2.1)
     assert ids(made.query(LogQuery(any_of=("FEED000002",)))) == ["FEED000002"]
     made.close()
 
@@ -433,7 +433,18 @@ def test_the_sudoers_lines_of_the_plan_allow_just_what_runs(server: Server, plac
             assert subprocess.run(command, capture_output=True, check=False).returncode != 0
 
 
-def test_no_password_is_in_any_command_line(server: Server, reader: User, closed: str) -> None:
+def test_no_password_is_in_any_command_line(
+    started: Callable[..., Server], reader: User, closed: str, folder: Path
+) -> None:
+    """Nor in the list of processes before, while and after sudo asks; between that as often as one can look."""
+    sudo, told = folder / "bin" / "sudo", folder / "ps"
+    sudo.parent.mkdir(mode=0o755)
+    told.touch()
+    told.chmod(0o666)
+    look_around = f"ps -eww -o args </dev/null >>{told}"
+    sudo.write_text(f'#!/bin/sh\n{look_around}\n{shutil.which("sudo")} "$@"\nstatus=$?\n{look_around}\nexit $status\n')
+    sudo.chmod(0o755)
+    own = started(SetEnv=f"PATH={sudo.parent}:/usr/bin:/bin")
     seen: list[str] = []
     enough = threading.Event()
 
@@ -447,15 +458,16 @@ def test_no_password_is_in_any_command_line(server: Server, reader: User, closed
 
     watcher = threading.Thread(target=look)
     watcher.start()
-    access = server.access(reader, sudo=True, sudo_pass=secret(PASSWORD), password=secret(PASSWORD), private_key="")
+    access = own.access(reader, sudo=True, sudo_pass=secret(PASSWORD), password=secret(PASSWORD), private_key="")
     made = source(access, closed)
     assert ids(made.query(LogQuery(any_of=("0000000001",)))) == ["0000000001"]
     text = "\n".join(made.plan(LogQuery(any_of=("x",))))
     made.close()
     enough.set()
     watcher.join()
-    assert any("sudo" in command for command in seen)
-    assert not any(PASSWORD in command for command in [*seen, text, repr(access)])
+    listed = told.read_text()
+    assert f"/bin/sh {sudo} -S" in listed
+    assert not any(PASSWORD in command for command in [*seen, listed, text, repr(access)])
 
 
 # ------------------------------------------------------------------------------------------- shells and tools
@@ -522,6 +534,82 @@ def test_busybox_will_do(
     made.close()
 
 
+FREEBSD = {  # what each takes, by its manual page there; letters with a value of their own behind the colon
+    "grep": "abcdDEFGHhIiLlmnOopqRSsUVvwxz:ABCef",
+    "tail": "Fqr:bcn",
+    "head": "qv:cn",
+    "ls": "ABCFGHILPRSTUWZabcdfghiklmnopqrstuwxy1,:D",
+    "wc": "Lclmw:",
+    "date": "jnRu:Ifrvz",
+    "readlink": "fn:",
+    "id": "AGMPacgnpru:",
+    "gzip": "19cdfhklLNnqrtVv:S",
+}
+STRICT = """#!/bin/bash
+# Refuses every option that is not FreeBSD's, and options behind operands, and runs the machine's own program.
+given=("$@")
+while (($#)); do
+  case $1 in
+    --) break;;
+    --*) echo "%(name)s: unrecognized option $1" >&2; exit 2;;
+    -?*) letters=${1#-}; shift
+      while [ -n "$letters" ]; do
+        letter=${letters:0:1}; letters=${letters:1}
+        if [[ '%(valued)s' == *"$letter"* ]]; then [ -z "$letters" ] && shift; letters=
+        elif [[ '%(plain)s' != *"$letter"* ]]; then echo "%(name)s: illegal option -- $letter" >&2; exit 2; fi
+      done;;
+    *) for rest; do case $rest in -?*) echo "%(name)s: $rest: No such file" >&2; exit 2;; esac; done; break;;
+  esac
+done
+exec /usr/bin/%(name)s "${given[@]}"
+"""
+
+
+@pytest.fixture
+def freebsd(place: Path) -> Path:
+    """A folder of programs that take what FreeBSD's take."""
+    tools = place / f"freebsd-{time.monotonic_ns()}"
+    tools.mkdir(mode=0o755)
+    for name, letters in FREEBSD.items():
+        plain, _, valued = letters.partition(":")
+        (tools / name).write_text(STRICT % {"name": name, "plain": plain, "valued": valued})
+        (tools / name).chmod(0o755)
+    return tools
+
+
+def test_only_what_freebsds_programs_take_is_asked_of_them(
+    started: Callable[..., Server], reader: User, folder: Path, freebsd: Path
+) -> None:
+    """Its grep has no `-P`, its tail no `--bytes`, its head no negative numbers …"""
+    refused = subprocess.run([freebsd / "grep", "-aP", "x"], check=False, capture_output=True, text=True)
+    assert (refused.returncode, refused.stderr) == (2, "grep: illegal option -- P\n")
+    write(folder, "mail.log.1.gz", gzip.compress(log(at(1), 50).encode()))
+    path = write(folder, "mail.log", log(at(2), 20_000))
+    own = started(SetEnv=f"PATH={freebsd}:/usr/bin:/bin")
+    made = source(own.access(reader), path)
+    query = LogQuery(any_of=("0000000001", "0000001388"), start=at(1), end=at(2, 10_000))
+    assert ids(made.query(query)) == ["0000000001", "0000000001", "0000001388"]
+    many = tuple(f"{n:010X}" for n in range(2000))  # on standard input
+    assert len(ids(made.query(replace(query, any_of=many, start=at(2))))) == 2000
+    assert [item.problem for item in made.check() if item.problem] == []
+    assert problems(made) == []
+    made.close()
+
+
+@pytest.mark.parametrize("name, letters", [("head", "qv:n"), ("tail", "fr:bn")])
+def test_a_machine_whose_head_or_tail_cannot_cut_is_told(
+    started: Callable[..., Server], reader: User, folder: Path, freebsd: Path, name: str, letters: str
+) -> None:
+    plain, _, valued = letters.partition(":")
+    (freebsd / name).write_text(STRICT % {"name": name, "plain": plain, "valued": valued})
+    path = write(folder, "mail.log", log(at(1), 10))
+    own = started(SetEnv=f"PATH={freebsd}:/usr/bin:/bin")
+    made = source(own.access(reader), path)
+    assert ids(made.query(LogQuery())) == []
+    assert "head -c N do not cut" in problems(made)[0]
+    made.close()
+
+
 def test_without_grep_whole_windows_travel_and_the_coverage_says_so(
     started: Callable[..., Server], reader: User, folder: Path, busybox: Path
 ) -> None:
@@ -583,7 +671,7 @@ def test_a_wrong_password_is_sent_once(started: Callable[..., Server], reader: U
     for _ in range(3):
         assert ids(made.query(LogQuery())) == []
     made.close()
-    assert own.log.count("Failed password") == 1
+    assert own.told("Failed password") == 1
 
 
 def test_an_sshd_that_is_killed_in_mid_read_is_told_and_keeps_what_came(
@@ -594,8 +682,7 @@ def test_an_sshd_that_is_killed_in_mid_read_is_told_and_keeps_what_came(
     made = source(own.access(reader), path)
     entries = made.query(LogQuery())
     first = list(islice(entries, 1000))
-    for pid in own.sessions():
-        os.kill(pid, 9)
+    own.cut()
     rest = sum(1 for _ in entries)
     assert len(first) == 1000
     assert rest < 399_000
@@ -619,17 +706,44 @@ def test_connections_that_a_busy_server_drops_are_tried_again(
     started: Callable[..., Server], reader: User, folder: Path
 ) -> None:
     path = write(folder, "mail.log", log(at(1), 10))
-    own = started(MaxStartups="2:70:6")
-    made = [source(own.access(reader), path) for _ in range(10)]
+    own = started(MaxStartups="1", LogLevel="DEBUG1")
+    made = source(own.access(reader), path)
     results: list[int] = []
-    threads = [threading.Thread(target=lambda one=one: results.append(len(ids(one.query(LogQuery()))))) for one in made]
-    for thread in threads:
+    with logging_in(own.port):
+        before = own.log.count("MaxStartups")
+        thread = threading.Thread(target=lambda: results.append(len(ids(made.query(LogQuery())))))
         thread.start()
-    for thread in threads:
-        thread.join()
-    assert results == [10] * 10
-    for one in made:
-        one.close()
+        until = time.monotonic() + 20
+        while own.log.count("MaxStartups") == before and time.monotonic() < until:
+            time.sleep(0.02)
+    thread.join()
+    assert results == [10]
+    made.close()
+
+
+def test_a_server_that_is_busy_all_the_time_is_told_after_some_tries(
+    started: Callable[..., Server], reader: User, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh_remote, "_PAUSE", 0.01)
+    own = started(MaxStartups="1")
+    made = source(own.access(reader), write(folder, "mail.log", log(at(1), 10)))
+    with logging_in(own.port):
+        assert ids(made.query(LogQuery())) == []
+    [problem] = problems(made)
+    assert "MaxStartups" in problem
+    assert "tried 6 times" in problem
+    made.close()
+
+
+@contextmanager
+def logging_in(port: int) -> Iterator[None]:
+    """Somebody who does not get on with it, for whom alone a server with `MaxStartups 1` has room."""
+    while True:  # who looked whether it listens may not have been forgotten yet
+        with socket.create_connection(("127.0.0.1", port)) as other:
+            if other.recv(100).startswith(b"SSH-"):
+                yield
+                return
+        time.sleep(0.02)
 
 
 def test_a_login_banner_is_no_output(started: Callable[..., Server], reader: User, folder: Path) -> None:
@@ -642,8 +756,6 @@ def test_a_login_banner_is_no_output(started: Callable[..., Server], reader: Use
 
 
 def test_a_port_that_is_no_ssh_server_is_told(reader: User, server: Server, folder: Path) -> None:
-    import socket
-
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -683,7 +795,7 @@ def test_who_stops_listening_ends_the_remote_commands(
     next(entries)
     assert _processes(path)
     entries.close()  # type: ignore[attr-defined]
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     while _processes(path) and time.monotonic() < until:
         time.sleep(0.05)
     assert not _processes(path)
@@ -711,7 +823,7 @@ def test_names_of_one_machine_share_one_connection(started: Callable[..., Server
     made = source(own.access(reader), logs)
     found = list(made.query(LogQuery(any_of=("0000000001",))))
     assert sorted({entry.host for entry in found}) == sorted(logs)
-    assert own.log.count("Accepted publickey") == 1
+    assert own.told("Accepted publickey") == 1
     made.close()
 
 
@@ -751,9 +863,14 @@ def test_only_machines_that_are_asked_are_logged_in_to(
 
 def test_check_logs_in_and_reads_first_and_last_stamps_only(server: Server, reader: User, folder: Path) -> None:
     path = write(folder, "mail.log", log(at(1), 50_000))
-    made = source(server.access(reader), {"mx1": [path, str(folder / "missing.log")]})
-    good, bad = made.check()
+    closed = write(folder, "closed.log", log(at(1), 10))
+    Path(closed).chmod(0o600)
+    made = source(server.access(reader), {"mx1": [path, str(folder / "missing.log"), closed]})
+    good, unread, bad = sorted(made.check(), key=lambda item: (item.missing, "no such" in item.problem))
     assert (good.first, good.last) == (at(1), at(1, 49_999))
+    assert re.fullmatch(r"clock right, zone \S+", good.clock)
+    assert unread.missing
+    assert "permission denied" in unread.problem
     assert bad.missing
     assert "no such file" in bad.problem
     assert made.traffic.received < 20_000
@@ -761,11 +878,84 @@ def test_check_logs_in_and_reads_first_and_last_stamps_only(server: Server, read
 
 
 def test_the_plan_opens_no_connection_and_shows_every_command(server: Server, folder: Path) -> None:
-    before = server.log
+    before = server.log.count("Connection from")
     made = source(server.access("somebody", sudo=True, sudo_pass=secret(PASSWORD)), "/var/log/mail.log")
     text = "\n".join(made.plan(LogQuery(any_of=("it's",), start=at(1))))
     assert f"log in as somebody@127.0.0.1:{server.port}" in text
     assert "grep -abFi" in text
     assert "sudoers: somebody ALL=(root) NOPASSWD: /usr/bin/tail ^-c \\+[0-9]+ /var/log/mail[.]log" in text
     assert PASSWORD not in text
-    assert server.log == before
+    assert server.log.count("Connection from") == before
+
+
+# ------------------------------------------------------------------------------------------- following
+
+
+class Following:
+    """Follows logs on a server, as another process in each round."""
+
+    def __init__(self, make: Callable[[], SshSource]) -> None:
+        self.make = make
+        self.places: dict[str, Any] = {}
+        self.received = 0
+        self.problems: list[str] = []
+
+    def round(self) -> list[str]:
+        made = self.make()
+        found: list[str] = []
+        for tail in made.follow(self.places, None, time.time()):
+            found += [entry.queue_id for entry, _mark in tail]
+            self.problems = [tail.problem] if tail.problem else []
+            if not tail.problem:
+                self.places[tail.name] = json.loads(json.dumps(tail.place()))
+        self.received = made.traffic.received
+        made.close()
+        return found
+
+
+def test_only_new_bytes_of_a_followed_log_travel(server: Server, reader: User, folder: Path) -> None:
+    path = write(folder, "mail.log", log(at(1), 5000))
+    following = Following(lambda: source(server.access(reader), path))
+    assert len(following.round()) == 5000
+    with Path(path).open("a", encoding="utf-8") as more:
+        more.write(line(at(2), "AAAAAAAA01") + line(at(2), "AAAAAAAA02")[:-9])
+    assert following.round() == ["AAAAAAAA01"]
+    assert following.received < 20_000
+    with Path(path).open("a", encoding="utf-8") as more:
+        more.write(line(at(2), "AAAAAAAA02")[-9:])
+    assert following.round() == ["AAAAAAAA02"]
+    assert following.round() == []
+
+
+def test_a_log_on_a_server_is_followed_through_rotation(server: Server, reader: User, folder: Path) -> None:
+    path = Path(write(folder, "mail.log", log(at(1), 50)))
+    following = Following(lambda: source(server.access(reader), str(path)))
+    assert len(following.round()) == 50
+    with path.open("a", encoding="utf-8") as more:
+        more.write(line(at(2), "AAAAAAAA01"))
+    path.rename(folder / "mail.log.1")
+    write(folder, "mail.log", line(at(2), "AAAAAAAA02"))
+    assert following.round() == ["AAAAAAAA01", "AAAAAAAA02"]
+    with path.open("a", encoding="utf-8") as more:
+        more.write(line(at(2), "AAAAAAAA03"))
+    shutil.copy(path, folder / "mail.log.2")
+    os.truncate(path, 0)
+    assert following.round() == ["AAAAAAAA03"]
+    (folder / "mail.log.3.gz").write_bytes(gzip.compress((folder / "mail.log.2").read_bytes()))
+    (folder / "mail.log.2").unlink()
+    write(folder, "mail.log", line(at(3), "AAAAAAAA04"))
+    assert following.round() == ["AAAAAAAA04"]
+
+
+def test_a_server_that_cannot_be_reached_costs_itself_and_keeps_its_place(
+    server: Server, reader: User, folder: Path
+) -> None:
+    path = write(folder, "mail.log", log(at(1), 3))
+    following = Following(lambda: source(server.access(reader), path))
+    following.round()
+    before = dict(following.places)
+    lost = Following(lambda: source(server.access("nobody-there"), path))
+    lost.places = dict(before)
+    assert lost.round() == []
+    assert lost.problems
+    assert lost.places == before

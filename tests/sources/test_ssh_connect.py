@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
 from mailtrace.config import SshConfig
-from mailtrace.sources.ssh_channel import SshError
-from mailtrace.sources.ssh_commands import Command
-from mailtrace.sources.ssh_connect import Connector
-from mailtrace.sources.ssh_options import Options
+from mailtrace.sources.ssh import connector_of
+from mailtrace.sources.ssh_commands import Command, Filter, journal
+from mailtrace.sources.ssh_remote import SshError
 
-from .sshd import PASSWORD, Server, User, made_user, make_key, make_server, secret
+from .sshd import PASSWORD, Server, User, made_user, make_key, secret, until
 
-pytestmark = [pytest.mark.needs("root", "sshd", "ssh-keygen")]
+pytestmark = [pytest.mark.needs("root", "sshd", "ssh", "ssh-keygen")]
 
 ECHO = Command("echo mailtrace:begin; echo mailtrace:begin >&2; echo here", ())
 
 
 def login(access: SshConfig, host: str = "mx1") -> bytes:
     """Log in and run something."""
-    session = Connector(access).connect(Options(access).way(host))
+    connector = connector_of(access)
     try:
-        return b"".join(session.start(ECHO.line).blocks())
+        session = connector.connect(connector.way(host))
+        try:
+            return b"".join(session.start(ECHO.line).blocks())
+        finally:
+            session.close()
     finally:
-        session.close()
+        connector.close()
 
 
 def refusal(access: SshConfig, host: str = "mx1") -> str:
@@ -39,36 +44,10 @@ def refusal(access: SshConfig, host: str = "mx1") -> str:
     return str(caught.value)
 
 
-@pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="mailtrace-ssh-") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-
-
-@pytest.fixture(scope="module")
-def client(place: Path) -> Path:
-    return make_key(place / "client")
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def user(place: Path) -> Iterator[User]:
     with made_user("mt-login", place / "home") as made:
         yield made
-
-
-@pytest.fixture
-def started(place: Path, client: Path) -> Iterator[Callable[..., Server]]:
-    made: list[Server] = []
-
-    def start(kind: str = "ed25519", **settings: str) -> Server:
-        made.append(make_server(place / f"sshd-{time.monotonic_ns()}", client, settings, kind))
-        made[-1].start()
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.stop()
 
 
 @pytest.fixture
@@ -111,9 +90,60 @@ def test_a_revoked_key_is_refused_whatever_is_configured(server: Server, user: U
         assert "@revoked" in refusal(server.access(user, host_keys=host_keys))
 
 
-def test_an_authority_is_refused_clearly(server: Server, user: User) -> None:
-    server.known_hosts.write_text(f"@cert-authority {server.known_hosts.read_text()}")
-    assert "host certificates are not checked" in refusal(server.access(user))
+@pytest.mark.parametrize("kind", ["ed25519", "rsa", "ecdsa"])
+def test_an_authority_is_believed(started: Callable[..., Server], user: User, place: Path, kind: str) -> None:
+    server = certified(started(kind), place, kind)
+    assert login(server.access(user)) == b"here\n"
+
+
+@pytest.mark.parametrize(
+    "wrong, why",
+    [
+        ({"names": "mx9.example.com"}, "for mx9.example.com"),
+        ({"valid": "-2h:-1h"}, "not valid now"),
+        ({"valid": "+1h:+2h"}, "not valid now"),
+        ({"host": False}, "a user's"),
+        ({"other": True}, "another authority"),
+        ({"revoked": True}, "revoked"),
+        ({"shown": False}, "it shows none"),
+    ],
+)
+def test_a_certificate_that_does_not_fit_is_none(
+    started: Callable[..., Server], user: User, place: Path, wrong: dict[str, Any], why: str
+) -> None:
+    server = certified(started(), place, **wrong)
+    text = refusal(server.access(user))
+    if server.transport == "paramiko" and why != "revoked":
+        assert why in text
+    assert "host key" in text or "No ED25519 host key" in text
+
+
+def certified(
+    server: Server,
+    place: Path,
+    kind: str = "ed25519",
+    *,
+    names: str = "127.0.0.1,other",
+    valid: str = "-1h:+1h",
+    host: bool = True,
+    other: bool = False,
+    revoked: bool = False,
+    shown: bool = True,
+) -> Server:
+    """A server whose key an authority has signed, which is all that known_hosts has."""
+    authority = make_key(place / f"authority-{time.monotonic_ns()}", kind)
+    server.stop()
+    more = [*(["-h"] if host else []), *(["-n", names] if names else [])]
+    sign = ["ssh-keygen", "-q", "-s", str(authority), "-I", "x", *more, "-V", valid, str(server.folder / "host.pub")]
+    subprocess.run(sign, check=True)
+    if shown:
+        server.settings["HostCertificate"] = str(server.folder / "host-cert.pub")
+    server.start()
+    if other:
+        authority = make_key(place / f"authority-{time.monotonic_ns()}", kind)
+    key = authority.with_suffix(".pub").read_text()
+    server.known_hosts.write_text(f"@cert-authority * {key}" + (f"@revoked * {key}" if revoked else ""))
+    return server
 
 
 def test_a_server_with_several_keys_is_asked_for_the_one_that_is_known(
@@ -173,6 +203,79 @@ def test_a_chain_of_jump_hosts_is_passed(started: Callable[..., Server], user: U
     assert login(jumping(server, user, one, two)) == b"here\n"
     assert "Accepted publickey" in one.log
     assert "Accepted publickey" in two.log
+
+
+def behind(jump: Server, user: User, servers: list[Server]) -> SshConfig:
+    """Access to some servers, each by a name of its own, through one."""
+    access = jump.access(user)
+    blocks = [f"Host jump\n  HostName 127.0.0.1\n  Port {jump.port}\n"]
+    for number, server in enumerate(servers):
+        blocks.append(f"Host mx{number}\n  ProxyJump jump\n  HostName 127.0.0.1\n  Port {server.port}\n")
+    Path(access.ssh_config_file).write_text("".join(blocks))
+    return replace(access, known_hosts=tuple(str(one.known_hosts) for one in (jump, *servers)))
+
+
+def at_once(access: SshConfig, count: int) -> list[str]:
+    """What some machines say, or why they don't, logged in to at the same time."""
+    connector = connector_of(access)
+    start = threading.Barrier(count)
+
+    def say(number: int) -> str:
+        way = connector.way(f"mx{number}")
+        start.wait(20)
+        try:
+            session = connector.connect(way)
+        except SshError as error:
+            return str(error)
+        said = b"".join(session.start(ECHO.line).blocks()).decode()
+        session.close()
+        return said
+
+    try:
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(say, range(count)))
+    finally:
+        connector.close()
+
+
+def test_a_jump_host_is_logged_in_to_once_for_all_behind_it(started: Callable[..., Server], user: User) -> None:
+    jump, servers = started(MaxStartups="1", MaxSessions="1"), [started() for _ in range(3)]
+    assert at_once(behind(jump, user, servers), 3) == ["here\n"] * 3
+    assert jump.told("Accepted publickey") == 1
+
+
+def test_a_password_that_a_jump_host_refuses_is_sent_there_once(started: Callable[..., Server], user: User) -> None:
+    jump, servers = started(), [started() for _ in range(3)]
+    access = replace(behind(jump, user, servers), private_key="", password=secret("not it"))
+    said = at_once(access, 3)
+    assert len(set(said)) == 1
+    assert said[0].startswith(f"the jump host {user.name}@127.0.0.1:{jump.port}: login as {user.name} refused")
+    assert jump.told("Failed password") == 1
+
+
+def test_what_a_jump_host_cannot_reach_is_told_apart(started: Callable[..., Server], user: User) -> None:
+    jump, servers = started(), [started() for _ in range(3)]
+    for server in servers[1:]:
+        server.stop()
+    said = at_once(behind(jump, user, servers), 3)
+    assert said[0] == "here\n"
+    for text, server in zip(said[1:], servers[1:], strict=True):
+        assert f"does not connect to 127.0.0.1:{server.port}" in text
+
+
+def test_a_jump_host_that_was_lost_is_logged_in_to_again(started: Callable[..., Server], user: User) -> None:
+    jump, server = started(), started()
+    connector = connector_of(behind(jump, user, [server]))
+    way = connector.way("mx0")
+    try:
+        connector.connect(way).close()
+        jump.stop()
+        jump.start()
+        session = connector.connect(way)
+        assert b"".join(session.start(ECHO.line).blocks()) == b"here\n"
+        session.close()
+    finally:
+        connector.close()
 
 
 def test_every_jump_hosts_key_is_checked(started: Callable[..., Server], user: User) -> None:
@@ -252,3 +355,42 @@ def test_a_name_that_does_not_resolve_is_told(server: Server, user: User) -> Non
     access = server.access(user)
     Path(access.ssh_config_file).write_text("")
     assert "does not resolve" in refusal(access, "no-such-host.invalid")
+
+
+# ------------------------------------------------------------------------------------------- ending
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_a_command_that_says_nothing_is_ended_with_all_that_it_started(
+    server: Server, place: Path, shell: str, need: Callable[[str], None]
+) -> None:
+    need(shell)
+    with made_user("mt-ending", place / f"ending-{shell}", shell=f"/bin/{shell}") as someone:
+        connector = connector_of(server.access(someone))
+        session = connector.connect(connector.way("mx1"))
+        said: list[str] = []
+
+        def read() -> None:
+            try:
+                list(session.start(journal(["-f"], Filter(), sudo="").line.replace("journalctl -f", SILENT)).blocks())
+            except SshError as error:
+                said.append(str(error))
+
+        reading = threading.Thread(target=read)
+        reading.start()
+        until(lambda: running(someone, "sleep") >= 2)
+        until(lambda: any(remote._group for remote in list(session._running)))  # and we know what to end
+        session.stop()
+        reading.join(20)
+        until(lambda: not running(someone, "sleep"))
+        session.close()
+        connector.close()
+        assert len(said) == 1
+
+
+SILENT = "sleep 31.4159 | sleep 31.4159 | cat"
+
+
+def running(user: User, word: str = "") -> int:
+    found = subprocess.run(["ps", "-u", user.name, "-o", "args="], check=False, capture_output=True, text=True).stdout
+    return sum(word in line for line in found.splitlines())
