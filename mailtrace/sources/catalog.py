@@ -127,6 +127,7 @@ class Catalog:
         self._divide = divide
         self._base = base
         self._logs: dict[object, Log] = {}
+        self._followed: set[object] = set()
         self._stdin: Kept | None = None
 
     @property
@@ -160,6 +161,24 @@ class Catalog:
     def journal(self, name: Name) -> Log:
         """The journal as a log."""
         return self._claim(JOURNAL, Path(JOURNAL), name)
+
+    def known(self, ident: str, path: Path, name: Name) -> Log:
+        """What is known of a file that is followed, whatever it is called by now."""
+        key = ("followed", ident)
+        self._followed.add(key)
+        return self._claim(key, path, name)
+
+    def forget(self) -> None:
+        """Forget the files that were followed, but for those that were `known` since this was done last.
+
+        Who follows logs for months sees a new file each day, and has no need of the old ones.
+        """
+        idle = [
+            key for key in self._logs if isinstance(key, tuple) and key[0] == "followed" and key not in self._followed
+        ]
+        for key in idle:
+            del self._logs[key]
+        self._followed.clear()
 
     def paths(self, name: Name) -> list[Path]:
         """The paths that a configured name stands for; none is a problem."""

@@ -44,8 +44,12 @@ def reaches(log: Log, later: Sequence[tuple[Log, Any]], query: LogQuery) -> bool
     return start is None or last is None or log.clock is None or log.clock.utc(last)[1] >= start
 
 
-def within(log: Log, query: LogQuery, entries: Iterable[LogEntry]) -> Iterator[LogEntry]:
+def within(log: Log, query: LogQuery, entries: Iterable[LogEntry]) -> Iterable[LogEntry]:
     """Entries of the hosts asked for whose stamps can mean a moment of the window."""
+    return _within(log, query, entries) if windowed(query) or query.hosts else entries
+
+
+def _within(log: Log, query: LogQuery, entries: Iterable[LogEntry]) -> Iterator[LogEntry]:
     start, end = wider(query)
     asked = frozenset(query.hosts)
     clock = log.clock
@@ -56,13 +60,6 @@ def within(log: Log, query: LogQuery, entries: Iterable[LogEntry]) -> Iterator[L
             low, high = clock.utc(Stamp(entry.time, entry.zone), entry.host)
             if (start is not None and high < start) or (end is not None and low > end):
                 continue
-        yield entry
-
-
-def counted(entries: Iterable[LogEntry], counts: dict[str, int]) -> Iterator[LogEntry]:
-    """The same entries, counted by host."""
-    for entry in entries:
-        counts[entry.host] = counts.get(entry.host, 0) + 1
         yield entry
 
 

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import os
 import re
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from itertools import chain, repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from mailtrace.model import Coverage, Fleet, HostLogs, LogEntry, LogQuery, Parser, Stamp
+from mailtrace.model import Coverage, Fleet, HostLogs, LogEntry, LogQuery, Parser, Stamp, Tail, lines_of
 from mailtrace.sources import journal
 from mailtrace.sources.catalog import JOURNAL, SOURCE, STDIN, Catalog, Log, Name
 from mailtrace.sources.dating import Dating
 from mailtrace.sources.division import Division
-from mailtrace.sources.extent import add, behind, counted, late, reaches, wider, windowed, within
+from mailtrace.sources.extent import add, behind, late, reaches, wider, windowed, within
+from mailtrace.sources.files_tail import FileThere
+from mailtrace.sources.following import Broken, LogTail
+from mailtrace.sources.journal_tail import JournalTail, Read
 from mailtrace.sources.logfile import BLOCK, BUFFER, Block, LogFile
 from mailtrace.sources.presence import Span, spans
+from mailtrace.sources.rotation import rotated, siblings
 from mailtrace.sources.search import Data, Literals
 from mailtrace.sources.window import Places, first_stamp, last_stamp, samples
 
@@ -58,6 +63,7 @@ class FilesSource:
         self.hosts = tuple(dict.fromkeys(log.host for log in logs if log.host))
         self.progress = progress
         self._settings = {log.host: log for log in reversed(logs)}
+        self._named: frozenset[Path] = frozenset()  # every path that the configuration stands for, where it is followed
         self._make_parser = make_parser
         self._now = now
         self._dating = Dating(self._zone_of(fleet), now, machine_zone)
@@ -67,15 +73,21 @@ class FilesSource:
 
     def query(self, query: LogQuery) -> Iterator[LogEntry]:
         """Entries of the lines that answer, file by file, each in the file's order."""
+        return chain.from_iterable(self._batches(query))  # a generator's step for each of millions would be felt
+
+    def _batches(self, query: LogQuery) -> Iterator[Iterable[LogEntry]]:
+        """The same entries, some at a time."""
         tally = _Tally(self.progress)
         plain, in_json = Literals(query), Literals(query, in_json=True)
-        parts = [self._part(log, path, query, tally) for log, path in self._needed(query)]
+        needed = self._needed(query)
+        alone = len({host for log, _path in needed for host in log.hosts}) == 1
+        parts = [self._part(log, path, query, tally)._replace(alone=alone) for log, path in needed]
         for name in self._catalog.asked(query):
             if name.pattern == JOURNAL:
-                yield from self._journal(name, query, in_json)
+                yield self._journal(name, query, in_json)
         for part in parts:
-            entries = self._entries(part, in_json if part.log.in_json else plain, tally)
-            yield from within(part.log, query, entries)
+            for entries in self._entries(part, in_json if part.log.in_json else plain, tally):
+                yield within(part.log, query, entries)
 
     def coverage(self) -> list[Coverage]:
         """What was read, one item per host and configured log, and one for each problem."""
@@ -146,6 +158,80 @@ class FilesSource:
     def close(self) -> None:
         """Let go of what was kept of standard input and of compressed logs."""
         self._catalog.close()
+
+    # -------------------------------------------------------------------------------------- following
+
+    def follow(self, places: Mapping[str, Any], since: float | None, now: float) -> list[Tail]:
+        """What came to each log since its place; from `since` on, or all of it, where it has none.
+
+        `now` is the machine's clock. Standard input cannot be followed.
+        """
+        self._now, self._catalog.problems = now, {}
+        self._catalog.forget()
+        met: set[str] = set()
+        out: list[Tail] = []
+        files = [name for name in self._catalog.names if name.pattern not in (STDIN, JOURNAL)]
+        self._named = frozenset(path for name in files for path in self._catalog.paths(name))
+        for name in self._catalog.names:
+            if name.pattern == STDIN:
+                self._catalog.problem(name.hosts, STDIN, "-: standard input cannot be followed", missing=True)
+            elif name.pattern == JOURNAL:
+                key = f"{SOURCE}:{JOURNAL}"
+                out.append(
+                    JournalTail(key, places.get(key), self._catalog.journal(name), self._journal_text(name), since)
+                )
+            else:
+                out += [self._tail(name, there, places, since) for there in self._logs_there(name, met)]
+        problems = [item for item in self._catalog.problems.values() if item.missing]
+        return [*out, *(Broken(f"{SOURCE}:{item.names[0]}", item.problem) for item in problems)]
+
+    def _journal_text(self, name: Name) -> Read:
+        """This machine's journal from a place on."""
+        noted = self._catalog.notes(name.hosts, JOURNAL)
+
+        def read(start: float | None, cursor: str, tell: Callable[[str], None]) -> Iterator[bytes]:
+            def note(text: str, missing: bool) -> None:  # noqa: FBT001 - the shape of `Note`
+                noted(text, missing)
+                tell(text)
+
+            for block in journal.blocks(start, None, note, cursor):
+                yield from block.text.splitlines(keepends=True)
+
+        return read
+
+    def _logs_there(self, name: Name, met: set[str]) -> Iterator[list[FileThere]]:
+        """For each log that a name stands for its files, rotated ones too; those that are named belong to their log."""
+        for path in self._catalog.paths(name):
+            if not any(path.parent == log.parent and rotated(log.name, [path.name]) for log in self._named):
+                files = [self._there(each, name, live=each == path) for each in (path, *siblings(path))]
+                found = [file for file in files if file is not None and file.ident not in met]
+                met.update(file.ident for file in found)
+                if found:
+                    yield found
+
+    def _there(self, path: Path, name: Name, *, live: bool) -> FileThere | None:
+        """A file that is there."""
+        try:
+            state = path.stat()
+        except (OSError, ValueError) as error:
+            if live:
+                what = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+                self._catalog.problem(name.hosts, str(path), f"{path}: {what}", missing=True)
+            return None
+
+        def learn(file: FileThere, opened: LogFile) -> Log:
+            log = self._catalog.known(file.ident, file.path, name)
+            self._look(log, opened, LogQuery())
+            return log
+
+        return FileThere(path, state, lambda path: self._catalog.open(path, name.hosts), learn, live=live)
+
+    def _tail(self, name: Name, there: list[FileThere], places: Mapping[str, Any], since: float | None) -> Tail:
+        """A log that is followed."""
+        path = next((file.path for file in there if file.live), there[0].path)
+        idents = frozenset(file.ident for file in there if file.path in self._named)
+        key = f"{SOURCE}:{path}"
+        return LogTail(key, places.get(key), there, since=since, named=idents, now=self._now)
 
     # ------------------------------------------------------------------------------- what a log holds
 
@@ -235,8 +321,8 @@ class FilesSource:
         tally.total += high - low
         return _Part(log, path, low, high, query)
 
-    def _entries(self, part: _Part, literals: Literals, tally: _Tally) -> Iterator[LogEntry]:
-        """Entries of the lines of a part that hold the literals."""
+    def _entries(self, part: _Part, literals: Literals, tally: _Tally) -> Iterator[list[LogEntry]]:
+        """Entries of the lines of a part that hold the literals, some at a time."""
         log = part.log
         with self._text(log, part.path, part.query) as file:
             if file is None:
@@ -245,41 +331,67 @@ class FilesSource:
             if not literals:
                 yield from self._all(part, file, tally)
                 return
-            for position, line in self._lines(part, file, literals, tally):
-                before = log.parser.unparsed
-                entries = list(log.parser.parse(line, log.base + position, log.whose))
-                # Whose a line is that nobody understands is not known where the log is not one host's.
-                whose = entries[0].host if entries else "" if log.division else log.host
-                known = log.found.setdefault(whose, set())
-                if position not in known:
-                    known.add(position)
-                    log.unparsed += log.parser.unparsed - before
-                yield from entries
+            for found in self._lines(part, file, literals, tally):
+                yield self._understood(log, found)
 
-    def _all(self, part: _Part, file: LogFile, tally: _Tally) -> Iterator[LogEntry]:
-        """Entries of all lines of a part."""
+    def _understood(self, log: Log, found: Sequence[Found]) -> list[LogEntry]:
+        """Entries of lines that hold the literals, each with its place in the log; they are counted once."""
+        before = log.parser.unparsed
+        text = b"".join(line if line.endswith(b"\n") else line + b"\n" for _position, line in found)
+        entries = log.parser.parse(text, 0, log.whose)
+        places = [log.base + position for position, _line in found]
+        hosts = {entry.seq: entry.host for entry in entries}
+        # Whose a line is that nobody understands is not known where the log is not one host's.
+        nobodys = "" if log.division else log.host
+        fresh = []
+        for number, (position, line) in enumerate(found):
+            known = log.found.setdefault(hosts.get(number, nobodys), set())
+            if position not in known:
+                known.add(position)
+                fresh.append(line)
+        if log.parser.unparsed > before:
+            strict = self._make_parser(self._settings[log.hosts[0]])
+            for line in fresh:
+                strict.parse(line, 0, log.whose)
+            log.unparsed += strict.unparsed
+        return [entry._replace(seq=places[entry.seq]) for entry in entries]
+
+    def _all(self, part: _Part, file: LogFile, tally: _Tally) -> Iterator[list[LogEntry]]:
+        """Entries of all lines of a part, some at a time."""
         log, lines = part.log, 0
         before = log.parser.unparsed
-        counts: dict[str, int] = {}
+        # Lines of another file may belong to the same message: `assemble` sees to that.
+        reader: Any = log.parser
+        whole = part.query.lives and hasattr(reader, "lives")
+        if whole:
+            reader = reader.lives(relayed=part.alone)
+        counts: Counter[str] = Counter()
         for block in self._blocks(part, file, tally):
             for position, cell in block.cells():
                 lines += cell.count(b"\n") + (not cell.endswith(b"\n"))
-                entries = log.parser.parse(cell, log.base + position, log.whose)
-                yield from entries if log.division is None else counted(entries, counts)
+                entries = list(reader.parse(cell, log.base + position, log.whose))
+                if log.division is not None:
+                    counts.update(_hosts(entries))
+                yield entries
+        if whole:
+            entries = reader.rest()
+            if log.division is not None:
+                counts.update(_hosts(entries))
+            yield entries
         if log.division is None:
-            counts = {log.host: lines}
+            counts[log.host] = lines
         log.counted = {host: max(count, log.counted.get(host, 0)) for host, count in {**log.counted, **counts}.items()}
         log.unparsed = max(log.unparsed, log.parser.unparsed - before)
         if not windowed(part.query):
             log.lines = lines
 
-    def _lines(self, part: _Part, file: LogFile, literals: Literals, tally: _Tally) -> Iterator[Found]:
-        """The lines of a part that hold the literals, with their positions."""
+    def _lines(self, part: _Part, file: LogFile, literals: Literals, tally: _Tally) -> Iterator[list[Found]]:
+        """The lines of a part that hold the literals, with their positions, some at a time."""
         literals.prepare(part.log.head)
         numbers = part.numbers if file.plain else range(0)
         if len(numbers) <= _WORTH_THREADS or _THREADS == 1:
             for block in self._blocks(part, file, tally):
-                yield from _search(block, literals)
+                yield _search(block, literals)
             return
         yield from _in_threads(numbers, lambda some: _segment(file, some, literals), tally)
 
@@ -368,6 +480,11 @@ class FilesSource:
         return None
 
 
+def _hosts(entries: Iterable[LogEntry]) -> Iterator[str]:
+    """The host of every line."""
+    return chain.from_iterable(repeat(entry.host, lines_of(entry)) for entry in entries)
+
+
 class _Part(NamedTuple):
     """What a query reads of a log: the lines that begin in [low, high) of its text, if that can be read anywhere."""
 
@@ -376,6 +493,7 @@ class _Part(NamedTuple):
     low: int
     high: int
     query: LogQuery
+    alone: bool = False  # no other host's log is read
 
     @property
     def numbers(self) -> range:
@@ -433,7 +551,7 @@ def _segment(file: LogFile, numbers: range, literals: Literals) -> list[Found]:
     return [found for number in numbers if (block := file.block(number, buffer)) for found in _search(block, literals)]
 
 
-def _in_threads(numbers: range, work: Callable[[range], list[Found]], tally: _Tally) -> Iterator[Found]:
+def _in_threads(numbers: range, work: Callable[[range], list[Found]], tally: _Tally) -> Iterator[list[Found]]:
     """Search a plain file in several places at once, results in the file's order, never many ahead."""
     rest = deque(numbers[at : at + _SEGMENT] for at in range(0, len(numbers), _SEGMENT))
     waiting: deque[tuple[range, Future[list[Found]]]] = deque()
@@ -444,7 +562,7 @@ def _in_threads(numbers: range, work: Callable[[range], list[Found]], tally: _Ta
                 some = rest.popleft()
                 waiting.append((some, pool.submit(work, some)))
             some, future = waiting.popleft()
-            yield from future.result()
+            yield future.result()
             tally.add(len(some) * BLOCK)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -124,7 +124,7 @@ class LogFile:
             self._unread(offset, error)
             return b""
 
-    def expect(self, places: Sequence[int], size: int) -> None:
+    def expect(self, groups: Sequence[Sequence[int]], size: int) -> None:
         """Nothing to do: any place of a file is near."""
 
     def _unread(self, offset: int, error: OSError) -> None:

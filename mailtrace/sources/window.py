@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from mailtrace.clocks import WIDEST, Clocks
@@ -18,21 +19,29 @@ _PROBE = 4096
 _MOST = 1 << 20
 _STAMPS = 3
 _LEVELS = 3  # so many steps of a bisection are looked ahead
-_NEAR = 1 << 16  # so close, reading is cheaper than looking
+NEAR = 1 << 16
+"""So close, reading is cheaper than looking."""
 
 
-class Text(Protocol):
-    """A log of which any place can be read."""
+class Sized(Protocol):
+    """Something of which the size is known."""
 
     @property
     def size(self) -> int:
         """Its bytes."""
 
+
+class Text(Sized, Protocol):
+    """A log of which any place can be read."""
+
     def read(self, offset: int, size: int) -> bytes:
         """Bytes of it; fewer at its end."""
 
-    def expect(self, places: Sequence[int], size: int) -> None:
-        """Hear where it may be read next: one that is far away fetches all of that at once."""
+    def expect(self, groups: Sequence[Sequence[int]], size: int) -> None:
+        """Hear where it may be read next: one that is far away fetches all of that at once.
+
+        The first place of a group is needed now, the others perhaps later: a group whose first is known can wait.
+        """
 
 
 class LogClock:
@@ -65,6 +74,10 @@ class LogClock:
         """Whether every kind of stamp in the sample is sure."""
         return all(zone is Zone.UTC or self._clocks.clock(host, zone).proved_by for host, zone in self._offsets)
 
+    def sure(self, host: str, zone: Zone) -> bool:
+        """Whether IDs prove what a host's stamps mean."""
+        return bool(self._clocks.clock(host, zone).proved_by)
+
     def latest_proved(self, sample: Iterable[LogEntry]) -> float | None:
         """The latest moment in a sample that is sure, None if nothing is."""
         return max(
@@ -87,6 +100,10 @@ class LogClock:
         moment = self._clocks.utc(host, stamp.zone, stamp.time)
         slack = self.slack(host, stamp.zone)
         return moment - slack, moment + slack
+
+    def moment(self, host: str, zone: Zone, time: float, *, assumed: bool = False) -> float:
+        """The likeliest moment that a stamp of a host means; `assumed`: by the zone that is assumed, proved or not."""
+        return self._clocks.assumed(host, zone, time) if assumed else self._clocks.utc(host, zone, time)
 
     def slack(self, host: str, zone: Zone) -> float:
         """How far a stamp may be off: not at all, an hour around a change, or any zone."""
@@ -122,13 +139,18 @@ def last_stamp(text: bytes | bytearray, parser: Parser) -> Stamp | None:
     return None
 
 
+def sample_places(log: Sized, places: int, size: int) -> list[int]:
+    """Where `samples` reads a log that is larger than that."""
+    return [(log.size - size) * place // (places - 1) for place in range(places)]
+
+
 def samples(log: Text, places: int, size: int) -> Iterator[tuple[int, bytes]]:
     """Whole lines from several places of a plain file, its beginning and its end among them."""
     if log.size <= places * size:
         yield 0, log.read(0, log.size)
         return
-    offsets = [(log.size - size) * place // (places - 1) for place in range(places)]
-    log.expect(offsets, size)
+    offsets = sample_places(log, places, size)
+    log.expect([offsets], size)
     for offset in offsets:
         text = log.read(offset, size)
         start = text.find(b"\n") + 1 if offset else 0
@@ -146,8 +168,10 @@ class Places:
         self._size = probe
         self._seen: dict[int, list[Stamp]] = {}
 
-    def bounds(self, log: Text, clock: LogClock, start: float | None, end: float | None) -> tuple[int, int]:
-        """The part of the file that holds every line of a window: first and last byte.
+    def bounds(
+        self, log: Text, clock: LogClock, start: float | None, end: float | None, near: int = NEAR
+    ) -> tuple[int, int]:
+        """The part of the file that holds every line of a window: first and last byte, each give or take `near`.
 
         It may be larger than needed, where lines are out of order or carry no stamp; never smaller.
         """
@@ -160,24 +184,21 @@ class Places:
             """Whether some of these lines may not be behind the window."""
             return end is None or not found or any(clock.utc(stamp)[0] <= end for stamp in found)
 
-        low = 0 if start is None else self._bisect(log, before)[0]
-        high = log.size if end is None else self._bisect(log, not_behind)[1]
+        first, last = _Search(before, 0, log.size), _Search(not_behind, 0, log.size)
+        self._narrow(log, [*([first] if start is not None else []), *([last] if end is not None else [])], near)
+        low, high = (0 if start is None else first.low), (log.size if end is None else last.high)
         return low, max(low, high)
 
-    def _bisect(self, log: Text, goes_on: Callable[[list[Stamp]], bool]) -> tuple[int, int]:
-        """The last place that was seen where `goes_on` holds, and the first one behind it where it does not."""
-        low, high = 0, log.size
-        while high - low > _NEAR:
-            middle = (low + high) // 2
-            found = self._seen.get(middle)
-            if found is None:
-                log.expect(_halves(low, high, _LEVELS), self._size)
-                found = self._seen[middle] = self._probe(log, middle, high)
-            if goes_on(found):
-                low = middle
-            else:
-                high = middle
-        return low, high
+    def _narrow(self, log: Text, searches: list[_Search], near: int) -> None:
+        """Halve until all are narrow; those that need to look anew are looked up together."""
+        while wide := [search for search in searches if search.high - search.low > near]:
+            unseen = [search for search in wide if search.middle not in self._seen]
+            log.expect([_halves(search.low, search.high, near, _LEVELS) for search in unseen], self._size)
+            for search in wide:
+                found = self._seen.get(search.middle)
+                if found is None:
+                    found = self._seen[search.middle] = self._probe(log, search.middle, search.high)
+                search.halve(found)
 
     def _probe(self, log: Text, offset: int, limit: int) -> list[Stamp]:
         """A few stamps from `offset` on; none where there is none within a reasonable distance."""
@@ -191,9 +212,28 @@ class Places:
             size *= 16
 
 
-def _halves(low: int, high: int, levels: int) -> list[int]:
+@dataclass(slots=True)
+class _Search:
+    """The last place that was seen where `goes_on` holds, and the first one behind it where it does not."""
+
+    goes_on: Callable[[list[Stamp]], bool]
+    low: int
+    high: int
+
+    @property
+    def middle(self) -> int:
+        return (self.low + self.high) // 2
+
+    def halve(self, found: list[Stamp]) -> None:
+        if self.goes_on(found):
+            self.low = self.middle
+        else:
+            self.high = self.middle
+
+
+def _halves(low: int, high: int, near: int, levels: int) -> list[int]:
     """The places that the next steps of a bisection can look at."""
-    if not levels or high - low <= _NEAR:
+    if not levels or high - low <= near:
         return []
     middle = (low + high) // 2
-    return [middle, *_halves(low, middle, levels - 1), *_halves(middle, high, levels - 1)]
+    return [middle, *_halves(low, middle, near, levels - 1), *_halves(middle, high, near, levels - 1)]

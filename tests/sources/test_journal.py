@@ -10,6 +10,7 @@ from mailtrace.hosts import HostFacts, Inventory
 from mailtrace.model import Coverage, HostLogs, LogEntry, LogQuery
 from mailtrace.parsers import make_parser
 from mailtrace.sources.files import FilesSource
+from mailtrace.sources.journal import MAIL
 
 ENTRY = (
     '{"__REALTIME_TIMESTAMP":"1767225600123456","_HOSTNAME":"mx1","SYSLOG_IDENTIFIER":"postfix/cleanup",'
@@ -47,6 +48,7 @@ def test_its_entries_are_found_and_its_arguments_are_a_list(journalctl: Path, tm
         "--all",
         "--since=@1767225480",
         "--until=@1767225821",
+        *MAIL,
     ]
     assert [(item.host, item.names, item.matched, item.problem) for item in coverage] == [("mx1", ("journal",), 1, "")]
     assert coverage[0].first == 1767225600.123456
@@ -81,4 +83,27 @@ def test_it_is_stopped_when_nobody_listens_any_more(journalctl: Path) -> None:
     made = FilesSource([HostLogs("mx1", ("journal",))], lambda _: make_parser(), fleet, base=Path("/"), now=2e9)
     entries = made.query(LogQuery())
     next(entries)
-    entries.close()  # type: ignore[attr-defined]
+    del entries
+
+
+def test_it_is_followed_by_its_cursor(journalctl: Path, tmp_path: Path) -> None:
+    lines = [
+        ENTRY.replace("{", f'{{"__CURSOR":"s=a;i={n}",', 1).replace("AAAAAAAAA1", f"AAAAAAAAA{n}") for n in range(4)
+    ]
+    answers(
+        journalctl,
+        f'echo "$@" >{tmp_path}/said\ncase "$*" in\n'
+        f"*--cursor=*) printf '%s\\n' '{lines[1]}' '{lines[2]}' '{lines[3]}';;\n"
+        f"*) printf '%s\\n' '{lines[0]}' '{lines[1]}';;\nesac",
+    )
+    fleet = Inventory({"mx1": HostFacts()})
+    made = FilesSource([HostLogs("mx1", ("journal",))], lambda _: make_parser(), fleet, base=Path("/"), now=2e9)
+    [tail] = made.follow({}, None, 2e9)
+    assert [entry.queue_id for entry, _mark in tail] == ["AAAAAAAAA0", "AAAAAAAAA1"]
+    places = {tail.name: tail.place()}
+    [tail] = made.follow(places, None, 2e9)
+    assert [entry.queue_id for entry, _mark in tail] == ["AAAAAAAAA2", "AAAAAAAAA3"]
+    assert "--cursor=s=a;i=1" in (tmp_path / "said").read_text().split()
+    answers(journalctl, "echo 'Failed to open' >&2; exit 1")
+    [tail] = made.follow(places, None, 2e9)
+    assert (list(tail), "Failed to open" in tail.problem) == ([], True)
