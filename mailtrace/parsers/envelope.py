@@ -220,7 +220,7 @@ class TimeFormat:
 
 # ----------------------------------------------------------------------------------------- host and tag
 
-_TAG = r"(?P<tag>[^\s:\[\]]{1,128})(?:\[(?P<pid>[0-9]{1,10})\])?:(?: |$)"
+_TAG = r"(?P<tag>[^\s:\[\]]{1,128})(?:\[(?P<pid>[0-9]{1,10})\])?:(?: +|$)"  # rsyslog's %msg% brings a space of its own
 _NO_HOST = re.compile(rf" *{_TAG}")
 _WITH_HOST = re.compile(rf" *(?P<host>[^\s\[\]]{{1,255}}) +(?:[a-z]+[0-7]?\.[a-z]+ +)?{_TAG}")
 _FACILITY = re.compile(r" *[a-z]+[0-7]?\.[a-z]+ +")
@@ -306,7 +306,7 @@ def journal(record: dict[str, Any]) -> Framed | None:
     host = _text(record.get("_HOSTNAME"))
     tag = _text(record.get("SYSLOG_IDENTIFIER")) or _text(record.get("_COMM"))
     pid = _pid(_text(record.get("SYSLOG_PID")) or _text(record.get("_PID")))
-    return Framed(int(raw_time) / 1e6, Zone.UTC, raw_time, host, tag, pid, text.rstrip("\n"))
+    return Framed(int(raw_time) / 1e6, Zone.UTC, raw_time, host, tag, pid, text.rstrip("\n").lstrip(" "))
 
 
 def _text(value: object) -> str:

@@ -10,7 +10,7 @@ import re
 
 from mailtrace.ids import is_exim
 from mailtrace.model import NOBODY, Accepted, Action, Attempt, Check, Event, Note, Peer, Removed
-from mailtrace.parsers.grammar import UNPARSED, Made, unglued
+from mailtrace.parsers.grammar import UNPARSED, Made, made_of, unglued
 
 _QUOTED = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _ADDRESS = rf'(?=[^\s<>])[^\s"<>]*(?:{_QUOTED}[^\s"<>]*)*'
@@ -24,12 +24,13 @@ _HOST = re.compile(
     r" H=(?:(?P<name>[^\s()\[\]=]+) )?(?:\((?P<helo>[^()]*(?:\([^()]*\)[^()]*)*)\) )?"
     r"\[(?P<ip>[^\]\s]*)\](?::(?P<port>[0-9]{1,5}))?\*?(?=[\s:]|$)"
 )
-_FIELD = re.compile(
+_FIELD = (
     r" (?P<key>[A-Za-z][A-Za-z_]{0,7}\*?)="
-    r"(?:\"(?P<quoted>[^\"\\]*(?:\\.[^\"\\]*)*)\"(?=:?(?:\s|$))|(?P<bare>[^\s\"]*?)(?=:?(?:\s|$)))",
-    re.DOTALL,
+    r"(?:\"(?P<quoted>[^\"\\]*(?:\\.[^\"\\]*)*)\"|(?P<bare>[^\s\":]*(?::[^\s\":]+|:(?=:))*))(?=:?(?:\s|$))"
 )
-_FLAG = re.compile(r" (?:K|L\*?|PRDR|TFO\*?|CHUNKING|DANE|RFC2369|D8)(?=[\s:]|$)")
+_FLAG = r" (?:K|L\*?|PRDR|TFO\*?|CHUNKING|DANE|RFC2369|D8)(?=[\s:]|$)"
+_ITEM = re.compile(rf"{_HOST.pattern}|{_FIELD}|{_FLAG}", re.DOTALL)
+"""Whatever may stand in a row of fields, the host first: it looks like a field."""
 _FOR = re.compile(rf" for ((?:{_ADDRESS})(?: {_ADDRESS})*)$")
 _SENT_FROM = re.compile(r" from <([^<>]*)>")
 _DEFER = re.compile(r"(?: (routing|delivery))? defer \((-?[0-9]+)\)")
@@ -46,6 +47,7 @@ _DISCARDED = re.compile(r"(?P<before>.*?) RCPT <(?P<rcpt>[^<>]*)>: discarded by 
 _SENDER = re.compile(r" F=<([^<>]*)>")
 _CODE = re.compile(r"(?:([245][0-9]{2})(?: |-|$))?(?:([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$))?")
 _REMOTE_CODE = re.compile(r": ([245][0-9]{2})[ -](?:([245]\.[0-9]{1,3}\.[0-9]{1,3})(?= |$))?")
+_SPEAKS_SMTP = re.compile(r"(?<!b)smtp", re.IGNORECASE).search  # bsmtp is a file's or a program's format
 _STAGES = {"after DATA": "END-OF-MESSAGE", "connection": "CONNECT", "EHLO or HELO": "EHLO", "from": "CONNECT"}
 _STATUS = {"=>": "sent", "->": "sent", ">>": "sent", "*>": "deliverable", "**": "bounced", "==": "deferred"}
 
@@ -123,9 +125,14 @@ def read(service: str, text: str) -> Made | None:
     return None
 
 
+def about(service: str, rest: str) -> Event | None:
+    """The event of a line, from what stands behind its message ID."""
+    return _about(unglued(rest))
+
+
 def begins(text: str) -> bool:
-    """Whether a text begins with an Exim message ID."""
-    return text[6:7] == "-" and is_exim(text.partition(" ")[0]) is not None
+    """Whether a text begins as only Exim's do: with a message ID, or with the host that was turned away."""
+    return text[:2] == "H=" or (text[6:7] == "-" and is_exim(text.partition(" ")[0]) is not None)
 
 
 def _about(rest: str) -> Event | None:
@@ -172,36 +179,20 @@ class _Fields:
         self.values: dict[str, str] = {}
         self.peer = NOBODY
         self.helo = ""
-        while True:
-            host = _HOST.match(line, at)
-            if host is not None:
-                if "H" not in self.values:
-                    self.values["H"] = host[0]
-                    self.peer = _peer(host)
-                    self.helo = host["helo"] or ""
-                at = host.end()
-                continue
-            found = _FIELD.match(line, at)
-            if found is not None:
-                value = found["bare"] if found["quoted"] is None else _unquoted(found["quoted"])
-                self.values.setdefault(found["key"], value)
-                at = found.end()
-                if found["key"] in ("I", "Ci", "PRX"):
-                    at = _port(line, at)
-                continue
-            flag = _FLAG.match(line, at)
-            if flag is None:
+        values = self.values
+        for found in _ITEM.finditer(line, at):
+            if found.start() != at:
                 break
-            at = flag.end()
+            at = found.end()
+            name, helo, ip, port, key, quoted, value = found.groups()
+            if ip is not None:
+                if "H" not in values:
+                    values["H"] = found[0]
+                    self.peer = made_of(Peer, (name or "", ip, int(port) if port else None))
+                    self.helo = helo or ""
+            elif key is not None and key not in values:
+                values[key] = _unquoted(quoted) if value is None else value
         self.end = at
-
-
-_PORT = re.compile(r":[0-9]{1,5}(?=[\s:]|$)")
-
-
-def _port(line: str, at: int) -> int:
-    found = _PORT.match(line, at)
-    return found.end() if found else at
 
 
 def _unquoted(text: str) -> str:
@@ -229,16 +220,17 @@ def _arrived(rest: str) -> Event | None:
     if not authenticator:
         user = value.get("U", "")
     parent = value.get("R", "")
-    if not is_exim(parent):
+    if parent and not is_exim(parent):
         parent = ""
     message_id = value.get("id", value.get("id*"))
     size = value.get("S", "")
-    return Accepted(
+    accepted: Event = made_of(Accepted, (
         fields.peer, fields.helo, user, authenticator, "H" not in value, value.get("P", ""), sender,
         int(size) if size.isascii() and size.isdigit() and len(size) < 19 else None,
         message_id.removeprefix("<").removesuffix(">") if message_id is not None else None,
         recipients, parent, "bounced" if parent else "", NOBODY, value.get("T"), value.get("X", ""),
-    )  # fmt: skip
+    ))  # fmt: skip
+    return accepted
 
 
 def _delivery(rest: str) -> Event | None:
@@ -295,11 +287,16 @@ def _attempt(
         status, recipient = "discarded", original
     code = _REMOTE_CODE.search(reply) if flag in ("**", "==") else _CODE.match(reply)
     transport = value.get("T", "")
-    local = "H" not in value and flag in ("=>", "->", ">>", "*>")
-    return Attempt(
+    if status == "sent" and not transport and not value:
+        return None  # cut, perhaps within the address
+    # A transport that speaks SMTP names its host, and every delivery its transport: else the line was cut.
+    local = "H" not in value and status not in ("bounced", "deferred")
+    local = local and (status == "discarded" or bool(transport)) and not _SPEAKS_SMTP(transport)
+    attempt: Event = made_of(Attempt, (
         recipient, original, status, peer, transport, reply, (code[2] or "") if code else "", _seconds(value.get("DT")),
         None, value.get("X", ""), local, flag, value.get("R", ""), parents,
-    )  # fmt: skip
+    ))  # fmt: skip
+    return attempt
 
 
 _UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}

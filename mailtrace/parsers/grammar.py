@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any, cast
 
 from mailtrace.model import Event, Note
 
@@ -15,6 +16,12 @@ UNPARSED: Made = ("", Note("unparsed", ""))
 
 Grammar = Callable[[str, str], "Made | None"]
 """Called with the service of the tag and the text; None for a line that tells of no message."""
+
+About = Callable[[str, str], "Event | None"]
+"""Called with the service of the tag and the text behind a queue ID of the program's shape; None for an unknown one."""
+
+made_of = cast("Callable[[type[Any], tuple[object, ...]], Any]", tuple.__new__)
+"""A NamedTuple made in C, without the detour through its Python constructor."""
 
 _GLUED = re.compile(
     r"(?:[A-Z][a-z]{2} {1,2}[0-9]{1,2}|[0-9]{4}-[0-9]{2}-[0-9]{2})[T ][0-9]{2}:[0-9]{2}:[0-9]{2}"

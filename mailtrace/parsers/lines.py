@@ -7,24 +7,20 @@ way through `envelope`, which teaches it.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Callable, Iterable, Sequence
 
 from mailtrace.ids import is_postfix
 from mailtrace.model import Check, LogEntry, Note, Stamp, Zone
 from mailtrace.parsers import amavis, dovecot, exim
 from mailtrace.parsers import envelope as env
 from mailtrace.parsers.envelope import Framed, Wrapped
-from mailtrace.parsers.grammar import UNPARSED, Grammar, Made
+from mailtrace.parsers.grammar import UNPARSED, About, Grammar, Made, made_of
+from mailtrace.parsers.lives import LifeReader
 from mailtrace.parsers.postfix import DAEMONS, Discard, Postfix
+from mailtrace.parsers.shape import IDLE, MEMO, Form, Row, Shape, form_of, text_of
 
-_new = cast("Callable[[type[LogEntry], tuple[object, ...]], LogEntry]", tuple.__new__)
-
-_MEMO = 8192
 _PIDS = 1 << 16
-_SECONDS = frozenset(f"{second:02}" for second in range(60))
 _NULS = re.compile(
     r"(?<!\0)\0+(?=(?:[0-9]{4} )?[A-Z][a-z]{2} {1,2}[0-9]{1,2} [0-9]{2}:|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:)"
 )
@@ -39,8 +35,11 @@ _LONGEST_STAMPED = 4096
 """Characters of a line that hold its stamp and its tag, JSON apart."""
 
 
-Tag = tuple[str, str, str, "Grammar | None"]
-"""Who wrote a line: the host it names, instance, service, grammar. (Unpacked a million times: no NamedTuple.)"""
+_FORMS = 16
+"""As many forms of stamps are learnt; a log has one or two."""
+
+Program = tuple[str, str, "Grammar | None", "About | None"]
+"""Whose line it is: instance, service, grammar."""
 
 
 class LineParser:
@@ -60,85 +59,68 @@ class LineParser:
         self._postfix = Postfix(sessions=sessions)
         self._pieces: dict[str, Wrapped] = {}
         self._cut: dict[str, Framed] = {}
-        self._programs: dict[str, tuple[str, str, Grammar | None]] = {}
-        self._tags: dict[str, Tag] = {}
-        self._seconds: dict[str, float] = {}
-        self._minutes: dict[str, float] = {}
-        self._pids: dict[str, int] = {}
-        self._sessions = sessions
-        # The shape of the last stamp: its length, that of the part looked up, where the fraction ends, 10 to the
-        # power of its digits (0: none), the kind of zone. The offset's text is looked up with the tag.
-        self._shape = (15, 15, 15, 0, Zone.YEARLESS)
-        self._offset = ""
+        self._programs: dict[str, Program] = {}
+        self._pids: dict[str, int] = {"": 0}
+        self._idle = () if sessions else IDLE
+        self.shape: Shape | None = None  # of the last line that was read as a whole
+        self._shapes: dict[Form, Shape] = {}
 
     # --------------------------------------------------------------------------------------- the protocol
 
-    def parse(  # noqa: C901, PLR0912, PLR0915 - one loop over every line of a log: a call more is a tenth of its speed
-        self, block: bytes, seq: int, host: str | Callable[[str], str]
-    ) -> list[LogEntry]:
+    def parse(self, block: bytes, seq: int, host: str | Callable[[str], str]) -> list[LogEntry]:
         """Entries of a block of whole lines (see `model.Parser`)."""
-        text = block.decode("utf-8", "surrogateescape")
-        if "\r" in text:
-            text = text.replace("\r\n", "\n").removesuffix("\r")
-        lines = text.split("\n")
-        if lines and not lines[-1]:
-            lines.pop()
-        nuls = "\0" in text
-        idle = _IDLE if not self._sessions else frozenset()
-        keep = self._keep_raw
+        text = text_of(block)
+        if not text:
+            return []
+        entries, lines, at = self.begin(text, seq, host)
+        shape = self.shape
+        if shape is not None and at <= len(text):
+            entries += self.read(shape, enumerate(shape.rows(text, at), seq + lines), host)
+        return entries
+
+    def read(self, shape: Shape, rows: Iterable[tuple[int, Row]], host: str | Callable[[str], str]) -> list[LogEntry]:
+        """Entries of lines of a shape, each with its position."""
+        entries: list[LogEntry] = []
         named = host if isinstance(host, str) else None
         names: dict[str, str] = {}
-        entries: list[LogEntry] = []
         add = entries.append
-        seconds, tags, pids = self._seconds.get, self._tags.get, self._pids.get
-        width, start, cut, scale, zone = self._shape
-        new, entry_type, unparsed = _new, LogEntry, UNPARSED
-        seq -= 1
-        for line in lines:
-            seq += 1
-            head, _, rest = line.partition("]: ")
-            if rest[:8] in idle:
+        seconds, tags, pids = shape.seconds, shape.tags, self._pids
+        scale, zone = shape.scale, shape.zone
+        new, entry_type = made_of, LogEntry
+        for seq, (raw, stamp, second, fraction, who, number, named_id, rest, other) in rows:
+            if not rest:
+                if other:
+                    entries += self._slow(other, seq, host)
                 continue
-            who, _, number = head[cut:].rpartition("[")
-            tag = tags(who)
-            time = seconds(head[:start])
             try:
-                if tag is None or (nuls and "\0" in line):
-                    raise ValueError  # noqa: TRY301 - the slow way, as for a fraction that is no number
-                if time is None:
-                    time = self._second(head[:start])
-                if scale:
-                    time += int(head[20:cut]) / scale
-                pid = pids(number) or self._pid(number)
-            except ValueError:
-                entries.extend(self._slow(line, seq, host))
-                width, start, cut, scale, zone = self._shape
+                logged, instance, service, grammar, about = tags[who]
+                time = seconds[second] if second in seconds else shape.second(second)
+            except KeyError:
+                entries += self._slow(shape.line(stamp, who, number, named_id, rest), seq, host)
                 continue
-            logged, instance, service, grammar = tag
             if grammar is None:
                 continue
-            made = grammar(service, rest)
-            if made is None:
-                continue
-            if made is unparsed:
-                made = self._unknown(service, rest, grammar)
+            event, queue_id = (about(service, rest) if named_id and about is not None else None), named_id
+            if event is None:
+                made = self._made(service, shape.text(named_id, rest), grammar)
                 if made is None:
                     continue
+                queue_id, event = made
+            if scale:
+                time += int(fraction) / scale
             if named is None:
                 name = names.get(logged)
                 if name is None:
                     name = names[logged] = host(logged)  # type: ignore[operator]
             else:
                 name = named
-            queue_id, event = made
-            raw = line if keep else ""
-            add(
-                new(
-                    entry_type,
-                    (name, time, zone, seq, logged, instance, service, pid, queue_id, event, raw, head[:width]),
-                )
-            )
+            pid = pids[number] if number in pids else self._pid(number)
+            add(new(entry_type, (name, time, zone, seq, logged, instance, service, pid, queue_id, event, raw, stamp)))
         return entries
+
+    def lives(self, *, relayed: bool) -> LifeReader:
+        """A reader that hands over plain messages whole, where no line has to be kept (see `LifeReader`)."""
+        return LifeReader(self, relayed=relayed)
 
     def stamp(self, line: bytes) -> Stamp | None:
         """The time of one line, None if it has none."""
@@ -153,10 +135,27 @@ class LineParser:
         found = env.any_stamp(text)
         return found[0] if found else None
 
+    def learn(self, line: str) -> None:
+        """Learn the stamp and the tag of a line."""
+        self._framed(line)
+
     # ------------------------------------------------------------------------------------------ one line
+
+    def begin(self, text: str, seq: int, host: str | Callable[[str], str]) -> tuple[list[LogEntry], int, int]:
+        """Entries of a block's lines up to the first whose shape is known, how many lines that is, where they end."""
+        entries: list[LogEntry] = []
+        at, lines, nuls = 0, 0, "\0" in text
+        while at <= len(text) and (nuls or self.shape is None):
+            end = text.find("\n", at)
+            end = end if end >= 0 else len(text)
+            entries += self._slow(text[at:end], seq + lines, host)
+            lines, at = lines + 1, end + 1
+        return entries, lines, at
 
     def _slow(self, line: str, seq: int, host: str | Callable[[str], str]) -> list[LogEntry]:
         """Entries of one line, by whatever envelope it has."""
+        if line.partition("]: ")[2].startswith(self._idle):
+            return []
         if "\0" not in line:
             entry = self._entry(line, seq, host)
             return [entry] if entry is not None else []
@@ -175,7 +174,7 @@ class LineParser:
         framed = self._unwrapped(found) if isinstance(found, Wrapped) else found
         if framed is None:
             return None
-        instance, service, grammar = self._program(framed.tag)
+        instance, service, grammar, _about = self._program(framed.tag)
         if grammar is None:
             return None
         if framed.tag.startswith(_PIECEWISE):
@@ -183,18 +182,19 @@ class LineParser:
             if whole is None:
                 return None
             framed = whole
-        text = framed.text
-        made = grammar(service, text)
-        if made is UNPARSED:
-            made = self._unknown(service, text, grammar)
+        made = self._made(service, framed.text, grammar)
         if made is None:
             return None
         name = host if isinstance(host, str) else host(framed.host)
-        return _new(
-            LogEntry,
-            (name, framed.time, framed.zone, seq, framed.host, instance, service, framed.pid, made[0], made[1],
-             line if self._keep_raw else "", framed.raw_time)
+        return LogEntry(
+            name, framed.time, framed.zone, seq, framed.host, instance, service, framed.pid, made[0], made[1],
+            line if self._keep_raw else "", framed.raw_time,
         )  # fmt: skip
+
+    def _made(self, service: str, text: str, grammar: Grammar) -> Made | None:
+        """What a line tells; None where that is nothing, or nothing that is known."""
+        made = grammar(service, text)
+        return self._unknown(service, text, grammar) if made is UNPARSED else made
 
     def _unknown(self, service: str, text: str, grammar: Grammar) -> Made | None:
         """A text that its grammar does not know: the syslog daemon's own words, or nothing of ours."""
@@ -213,10 +213,10 @@ class LineParser:
         self.unparsed += 1
         return None
 
-    def _program(self, tag: str) -> tuple[str, str, Grammar | None]:
+    def _program(self, tag: str) -> Program:
         found = self._programs.get(tag)
         if found is None:
-            if len(self._programs) > _MEMO:
+            if len(self._programs) > MEMO:
                 self._programs.clear()
             found = self._programs[tag] = _program(tag, self._postfix)
         return found
@@ -240,44 +240,20 @@ class LineParser:
 
     def _learn(self, line: str, framed: Framed) -> None:
         """Remember the stamp and the tag of a plain line, so that the next one like it is only looked up."""
-        raw = framed.raw_time
-        width = len(raw)
-        if not framed.pid or not line.startswith(raw) or width < 15 or framed.tag.startswith(_PIECEWISE):
+        form = form_of(line, framed)
+        if form is None:
             return
-        head, bracket, text = line.partition("]: ")
-        if not bracket or text != framed.text or not head.endswith(f"{framed.tag}[{framed.pid}"):
-            return
-        digits = _digits(raw, framed.zone)
-        if digits is None:
-            return
-        start, cut = (19, 20 + digits) if digits else (15, 15)
-        shape = (width, start, cut, 10**digits if digits else 0, framed.zone)
-        offset = raw[cut:]
-        if shape != self._shape or offset != self._offset or len(self._seconds) > _MEMO or len(self._tags) > _MEMO:
-            self._shape, self._offset = shape, offset
-            self._seconds.clear()
-            self._minutes.clear()
-            self._tags.clear()
-        second = float(math.floor(framed.time))  # the fraction is added again
-        self._seconds[raw[:start]] = second
-        self._minutes[raw[: start - 2]] = second - int(raw[start - 2 : start])
-        instance, service, grammar = self._program(framed.tag)
-        self._tags[head[cut:].rpartition("[")[0]] = (framed.host, instance, service, grammar)
-
-    def _second(self, stamp: str) -> float:
-        """The time of a stamp whose minute is known. Raises ValueError for one that must be read as a whole."""
-        minute, second = self._minutes.get(stamp[:-2]), stamp[-2:]
-        if minute is None or second not in _SECONDS:
-            raise ValueError
-        if len(self._seconds) > _MEMO:
-            self._seconds.clear()
-        time = self._seconds[stamp] = minute + int(second)
-        return time
+        shape = self._shapes.get(form)
+        if shape is None:
+            if len(self._shapes) >= _FORMS:
+                return
+            shape = self._shapes[form] = Shape(form, keep=self._keep_raw, idle=bool(self._idle))
+        who = shape.who(line, framed)
+        if who is not None and not (who and framed.tag.startswith(_PIECEWISE)):
+            shape.learn(framed, who, (framed.host, *self._program(framed.tag)))
+            self.shape = shape
 
     def _pid(self, number: str) -> int:
-        """A process ID. Raises ValueError for what is none."""
-        if not (number.isascii() and number.isdigit()) or len(number) > 10:
-            raise ValueError
         if len(self._pids) > _PIDS:
             self._pids.clear()
         pid = self._pids[number] = int(number)
@@ -316,7 +292,7 @@ class LineParser:
         return framed
 
     def _keep(self, key: str, framed: Framed) -> None:
-        if len(self._cut) > _MEMO:
+        if len(self._cut) > MEMO:
             self._cut.clear()
         if len(framed.text) < _LONGEST_PIECES:
             self._cut[key] = framed
@@ -327,7 +303,7 @@ class LineParser:
         if earlier is not None:
             wrapped = wrapped._replace(text=earlier.text + wrapped.text, stamp=earlier.stamp, raw_time=earlier.raw_time)
         if wrapped.partial and len(wrapped.text) < _LONGEST_PIECES:
-            if len(self._pieces) > _MEMO:
+            if len(self._pieces) > MEMO:
                 self._pieces.clear()
             self._pieces[wrapped.stream] = wrapped
             return None
@@ -346,47 +322,36 @@ _AMAVIS_CUT = 900
 """amavis cuts at about 980 characters; a shorter line that ends in dots ends so."""
 
 
-def _digits(raw: str, zone: Zone) -> int | None:
-    """Digits of the fraction of a stamp that can be looked up, 0 for RFC 3164's; None for other stamps."""
-    if len(raw) == 15:
-        return 0 if zone is Zone.YEARLESS else None
-    if raw[4:5] != "-" or raw[19:20] != ".":
-        return None
-    rest = raw[20:]
-    return len(rest) - len(rest.lstrip("0123456789")) or None
-
-
-_IDLE = frozenset(("connect ", "disconne", "CONNECT ", "PASS OLD", "PASS NEW", "Anonymou", "Untruste"))
-"""How the commonest lines begin that concern no message; eight characters."""
-
 _KNOWN_FORMATS = frozenset(
     ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z", "%b %d %H:%M:%S")
 )
 """Time formats that are read without being told."""
 
 
-def _program(tag: str, postfix: Postfix) -> tuple[str, str, Grammar | None]:
-    """Instance, service and grammar of a tag; no grammar for other programs' lines."""
+def _program(tag: str, postfix: Postfix) -> Program:
+    """Whose line a tag means; no grammar for other programs' lines."""
     instance, slash, service = tag.partition("/")
     if slash and instance and service:
         daemon = service.rpartition("/")[2]
         if daemon in DAEMONS or instance.startswith("postfix"):
-            return instance, service, Discard(postfix) if daemon == "discard" else postfix
+            if daemon == "discard":
+                return instance, service, Discard(postfix), None
+            return instance, service, postfix, postfix.about
     elif tag in DAEMONS or tag.startswith("postfix"):
         if tag in DAEMONS and tag != "postfix":
-            return "postfix", tag, _bare(postfix)
-        return tag, "", postfix
+            return "postfix", tag, _bare(postfix), None
+        return tag, "", postfix, postfix.about
     if tag.startswith("exim"):
-        return instance, service, exim.read
+        return instance, service, exim.read, exim.about
     if tag.startswith("amavis"):
-        return instance, service, amavis.read
+        return instance, service, amavis.read, None
     if tag.startswith("dovecot"):
-        return instance, service, dovecot.read
+        return instance, service, dovecot.read, None
     if tag in ("rsyslogd", "systemd-journald", "journal", "syslog-ng", "rsyslogd-2177"):
-        return instance, service, _lost
+        return instance, service, _lost, None
     if not slash and tag not in _OTHERS:
-        return tag, "", _cut(postfix)
-    return instance, service, None
+        return tag, "", _cut(postfix), None
+    return instance, service, None, None
 
 
 _OTHERS = frozenset(
@@ -451,6 +416,7 @@ def _after(line: str, stamp: Stamp, end: int, *, inner: bool = False) -> Framed 
 
 def _syslog(stamp: Stamp, raw_time: str, host: str, tag: str, pid: int, text: str) -> Framed:
     """A syslog line; Exim's own stamp inside it leads."""
+    text = text.lstrip(" ")
     if tag.startswith("exim") and text[4:5] == "-" and (inner := env.iso_stamp(text)) is not None:
         own, end = inner
         inner_pid, rest = exim.body(text, end)

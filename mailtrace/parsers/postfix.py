@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, cast
 
 from mailtrace.ids import POSTFIX, is_postfix
 from mailtrace.model import (
@@ -28,7 +27,7 @@ from mailtrace.model import (
     Removed,
     Session,
 )
-from mailtrace.parsers.grammar import UNPARSED, Made, unglued
+from mailtrace.parsers.grammar import UNPARSED, Made, made_of, unglued
 
 DAEMONS = frozenset(
     "anvil bounce cleanup defer discard dnsblog error flush lmtp local master nqmgr oqmgr pickup pipe postdrop postfix "
@@ -41,15 +40,15 @@ DAEMONS = frozenset(
 _MEMO = 65_536
 _NEVER = 1e12
 _REMOVED = Removed()
+_PLAIN = Accepted()[1:]  # of a client of which nothing else is told
 
-# a NamedTuple made in C, without the detour through its Python constructor
-_new = cast("Callable[[type[Any], tuple[object, ...]], Any]", tuple.__new__)
+Delays = tuple[float, float, float, float]
 
 _ADDRESS = r'<([^<>"]*(?:"[^"\\]*(?:\\.[^"\\]*)*"[^<>"]*)*)>'
 # Character classes of one excluded letter are the quickest there are; what they let in is checked afterwards.
 _TO = re.compile(
     r"to=<([^>]*)>, (?:orig_to=<([^>]*)>, )?relay=([^,]+), (?:conn_use=[^,]+, )?delay=([^,]+), "
-    r"delays=([^/]+)/([^/]+)/([^/]+)/([^,]+), dsn=([^,]+), status=([^ ]+) \((.*)",
+    r"delays=([^,]+), dsn=([^,]+), status=([^ ]+) \((.*)",
     re.DOTALL,
 ).fullmatch
 _TO_ANY = re.compile(
@@ -67,6 +66,7 @@ _FROM_ANY = re.compile(
 _EXPIRED = re.compile(rf"from=(?:{_ADDRESS}|<([^<>]*)>|([^,\s<>]*)), status=((?:force-)?expired), returned to sender")
 _PEER = re.compile(r"([^\s\[\]]*)\[([^\]\s]*)\](?::([0-9]{1,5}))?")
 _RELAY = re.compile(r"([^\[]*)(?:\[([^\]]*)\])?(?::([0-9]{1,5}))?")
+_CLIENT_ALONE = re.compile(r"client=([^][\s]*)\[([^][\s]*)\]").fullmatch
 _CLIENT = re.compile(rf"client={_PEER.pattern}((?:, .*)?)", re.DOTALL)
 _CLIENT_FIELD = re.compile(
     r", (sasl_method|sasl_username|sasl_sender|orig_queue_id|orig_client)="
@@ -121,6 +121,7 @@ class Postfix:
         self.sessions = sessions
         self._ids: set[str] = set()
         self._relays: dict[str, tuple[Peer, bool]] = {}
+        self._delays: dict[str, tuple[Delays, float]] = {}
         self._clients: dict[str, Accepted] = {}
         self._kinds: dict[str, Callable[[str, str], Event | None]] = {
             "to=": self._to,
@@ -143,6 +144,8 @@ class Postfix:
 
     def __call__(self, service: str, text: str) -> Made | None:
         """The queue ID and event of a line; None for one that says nothing, `UNPARSED` for an unknown one."""
+        if text.startswith(_COMMON) and not self.sessions:
+            return None
         queue_id, _, rest = text.partition(": ")
         if queue_id not in self._ids:
             if not is_postfix(queue_id):
@@ -152,13 +155,14 @@ class Postfix:
             if len(self._ids) > 2048:
                 self._ids.clear()
             self._ids.add(queue_id)
+        event = self.about(service, rest)
+        return (queue_id, event) if event is not None else UNPARSED
+
+    def about(self, service: str, rest: str) -> Event | None:
+        """The event of a line, from what stands behind its queue ID."""
         kind = self._kinds.get(rest[:3])
         event = kind(service, rest) if kind is not None else None
-        if event is None:
-            event = _note(rest)
-            if event is None:
-                return UNPARSED
-        return queue_id, event
+        return event if event is not None else _note(rest)
 
     # ------------------------------------------------------------------------------- with a queue ID
 
@@ -166,7 +170,7 @@ class Postfix:
         found = _TO(rest)
         if found is None:
             return self._to_any(service, rest)
-        recipient, original, relay, delay, a, b, c, d, dsn, status, reply = found.groups("")
+        recipient, original, relay, delay, stages, dsn, status, reply = found.groups("")
         if '"' in recipient or '"' in original:  # a quoted local part may hold the brackets
             return self._to_any(service, rest)
         to, local = self._relays.get(relay) or self._relay(relay)
@@ -181,12 +185,12 @@ class Postfix:
                 return None
         try:
             seconds = float(delay)
-            delays = (float(a), float(b), float(c), float(d))
+            delays, total = self._delays.get(stages) or self._stages(stages)
         except ValueError:
             return None
-        if not 0.0 <= seconds + sum(delays) < _NEVER:  # what Python takes for a number and no clock measures
+        if not 0.0 <= seconds + total < _NEVER:  # what Python takes for a number and no clock measures
             return None
-        attempt: Event = _new(
+        attempt: Event = made_of(
             Attempt, (recipient, original, status, to, service, reply, dsn, seconds, delays, "", local, "", "", ())
         )
         return attempt
@@ -216,6 +220,17 @@ class Postfix:
             tls or "", local,
         )  # fmt: skip
 
+    def _stages(self, text: str) -> tuple[Delays, float]:
+        """The four stages of a delay and their sum; written with two digits, so that the same come again and again.
+
+        Raises ValueError for what is none.
+        """
+        a, b, c, d = map(float, text.split("/"))
+        if len(self._delays) > _MEMO:
+            self._delays.clear()
+        found = self._delays[text] = (a, b, c, d), a + b + c + d
+        return found
+
     def _relay(self, relay: str) -> tuple[Peer, bool]:
         """The relay, and whether it is a delivery on this host (it has no address)."""
         to = NOBODY if relay == "none" else peer(relay)
@@ -230,7 +245,7 @@ class Postfix:
         if plain is not None:
             sender, size, nrcpt = plain.groups()
             if '"' not in sender:
-                queued: Event = _new(Queued, (sender, int(size), int(nrcpt)))
+                queued: Event = made_of(Queued, (sender, int(size), int(nrcpt)))
                 return queued
         found = _FROM_ANY.fullmatch(rest)
         if found is not None:
@@ -246,10 +261,16 @@ class Postfix:
         known = self._clients.get(rest)
         if known is not None:
             return known
+        alone = _CLIENT_ALONE(rest)
+        if alone is not None:
+            return self._remember(rest, made_of(Accepted, (made_of(Peer, (*alone.groups(), None)), *_PLAIN)))
         found = _CLIENT.fullmatch(unglued(rest))
         if found is None:
             return None
         name, ip, port, more = found.groups()
+        to = made_of(Peer, (name, ip, int(port) if port else None))
+        if not more:
+            return self._remember(rest, made_of(Accepted, (to, *_PLAIN)))
         user = method = parent = ""
         origin = NOBODY
         for key, value in _CLIENT_FIELD.findall(more):
@@ -262,13 +283,16 @@ class Postfix:
             elif key == "orig_client":
                 origin = peer(value)
         made = Accepted(
-            Peer(name, ip, int(port) if port else None), "", user, method, parent=parent,
-            parent_kind="xforward" if parent else "", origin=origin,
+            to, "", user, method, parent=parent, parent_kind="xforward" if parent else "", origin=origin
         )  # fmt: skip
+        if not parent:  # each of those is seen once
+            self._remember(rest, made)
+        return made
+
+    def _remember(self, rest: str, made: Accepted) -> Accepted:
         if len(self._clients) > 4096:
             self._clients.clear()
-        if not parent:  # each of those is seen once
-            self._clients[rest] = made
+        self._clients[rest] = made
         return made
 
     def _uid(self, service: str, rest: str) -> Event | None:
@@ -283,7 +307,7 @@ class Postfix:
 
     def _message_id(self, service: str, rest: str) -> Event | None:
         if rest[:12] == "message-id=<" and rest[-1] == ">" and " " not in rest:
-            event: Event = _new(MessageId, (rest[12:-1], False))
+            event: Event = made_of(MessageId, (rest[12:-1], False))
             return event
         key, equals, value = unglued(rest).partition("=")
         if not equals or key not in ("message-id", "resent-message-id"):
@@ -342,6 +366,10 @@ _SILENT = re.compile(
     r"Expired: |abort |helo |[<>] |xsasl_|sql_|dict_|match_|name_mask|open |unlink |rewrite |watchdog|idle|private/|"
     r"before-|after-|sender_bcc|alias |enabling |save |deliver|Cannot |no |not |unknown |discarding |mail for )"
 )
+
+
+_COMMON = ("lost connection ", "statistics: ")
+"""The commonest of them."""
 
 
 def _silent(text: str) -> bool:
@@ -484,14 +512,14 @@ _SESSIONS = (
     ("Untrusted TLS ", "tls"),
     ("Verified TLS ", "tls"),
 )
-_IN_TEXT = re.compile(rf" (?:from|to|with) {_PEER.pattern}(?::? (.*))?$", re.DOTALL)
+_IN_TEXT = re.compile(rf" (from|to|with) {_PEER.pattern}(?::? (.*))?$", re.DOTALL)
 
 
 def _session(service: str, text: str) -> Session:
     what = next((word for start, word in _SESSIONS if text.startswith(start)), "")
     found = _IN_TEXT.search(text) if what else None
-    direction = "in" if service.endswith(("smtpd", "postscreen", "qmqpd")) else "out"
-    return Session(what, direction, _peer_of(found) if found else NOBODY, (found[4] or "") if found else "")
+    direction = "in" if found and found[1] == "from" else "out"
+    return Session(what, direction, _peer_of(found, 2) if found else NOBODY, (found[5] or "") if found else "")
 
 
 def _check(service: str, rest: str) -> Event | None:

@@ -133,6 +133,19 @@ def test_a_local_delivery_tells_the_local_part_and_the_address() -> None:
     assert (found.recipient, found.original, found.local, found.status) == ("gina", "gina@gamma.lab.test", True, "sent")
 
 
+@pytest.mark.parametrize("transport", ["remote_smtp", "smarthost_smtp"])
+def test_a_delivery_that_was_cut_before_its_host_is_not_a_local_one(transport: str) -> None:
+    found = attempt(f"=> dora@delta.lab.test R=routed T={transport}")
+    assert (found.recipient, found.local, found.relay) == ("dora@delta.lab.test", False, Peer())
+    assert not attempt("=> dora@delta.lab.test R=loc").local
+    assert attempt("=> dora@delta.lab.test R=local T=local_bsmtp").local
+
+
+@pytest.mark.parametrize("text", ["=> bella@beta.lab.te", "-> arch", "=> gina <gina@gamma.lab.test>"])
+def test_a_delivery_that_was_cut_at_its_address_tells_nothing(text: str) -> None:
+    assert read("", f"{ID} {text}") is UNPARSED
+
+
 def test_aliases_between_stand_in_parentheses_or_brackets() -> None:
     found = attempt("=> final@x (second@x, third@x) <first@x> R=r T=t")
     assert (found.recipient, found.original, found.parents) == ("final@x", "first@x", ("second@x", "third@x"))

@@ -197,6 +197,24 @@ def test_a_host_is_named_as_told_or_by_its_line() -> None:
     assert [entry.host for entry in parser.parse(LINE, 0, "other")] == ["other"]
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Mar  9 04:27:02 h postfix/qmgr[22]: ",
+        "2022-03-09T04:27:02.123456+00:00 h postfix/qmgr[22]: ",
+        "<22>1 2022-03-09T04:27:02.123456+00:00 h postfix/qmgr 22 - - ",
+        '{"__REALTIME_TIMESTAMP":"1646800022000000","_HOSTNAME":"h","SYSLOG_IDENTIFIER":"postfix/qmgr","MESSAGE":"',
+        '{"@timestamp":"2022-03-09T04:27:02Z","host":"h","program":"postfix/qmgr","message":"',
+    ],
+)
+def test_the_space_that_rsyslogs_msg_brings_is_not_part_of_the_text(head: str) -> None:
+    end = '"}' if head[0] == "{" else ""
+    lines = [f"{head}{' ' * n}6A3F73FC075: from=<a@x.example>, size=852, nrcpt=2 (queue active){end}" for n in (0, 1)]
+    told = [LineParser().parse(f"{line}\n".encode() * 3, 0, "h") for line in lines]
+    assert len(told[0]) == 3
+    assert told[0] == told[1]
+
+
 def test_raw_lines_are_kept_only_where_asked() -> None:
     assert [entry.raw for entry in make_parser().parse(LINE * 2, 0, "h")] == ["", ""]
     kept = [entry.raw for entry in make_parser((), "", True).parse(LINE * 2, 0, "h")]
