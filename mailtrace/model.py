@@ -9,10 +9,12 @@ Addresses are stored without angle brackets, as the log spells them; `""` is the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, Protocol
+from operator import attrgetter
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, overload
 
 # ---------------------------------------------------------------------------------------------- asking
 
@@ -26,6 +28,9 @@ class LogQuery:
     `start` and `end` are UTC seconds, None is unbounded; the window is inclusive.
     A source may return lines a little outside the window where a log's zone is not known; never lines without
     the literals.
+    `whole` is a hint for sources that search by words: the literals are whole identifiers (queue IDs, Message-IDs,
+    addresses) as logs write them, no parts of them that a person typed. `lives` allows a source to hand over all that a
+    log has of a plain message as one `Life`.
     """
 
     hosts: tuple[str, ...] = ()
@@ -33,6 +38,8 @@ class LogQuery:
     any_of: tuple[str, ...] = ()
     start: float | None = None
     end: float | None = None
+    whole: bool = False
+    lives: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +295,65 @@ class LogEntry(NamedTuple):
     raw_time: str = ""  # the stamp as written
 
 
+class Origin(NamedTuple):
+    """Whose lines those of a `Life` are: shared by all that one log has of one host."""
+
+    host: str
+    logged_host: str
+    instance: str
+    zone: Zone
+    read: Callable[[Sequence[Life]], list[LogEntry]]
+    """Entries of the lines of such lives."""
+
+
+class Life(NamedTuple):
+    """All that a log has of a plain message: it came from a client, went to each recipient, and left the queue.
+
+    A day has a million of them, and most concern no other: of each line stamp, process and what stands behind the queue
+    ID are kept, as lines of `text`, and read when somebody wants to see the message. `first` and `last` are as the
+    stamps say, `seq` is the position of the first line, `named` are the IDs that replies name; `stored` tells that each
+    recipient's copy ended on this host.
+    """
+
+    origin: Origin
+    queue_id: str
+    first: float
+    last: float
+    seq: int
+    text: str
+    named: tuple[str, ...]
+    stored: bool
+
+    @property
+    def host(self) -> str:
+        """The inventory's name of the host."""
+        return self.origin.host
+
+    @property
+    def lines(self) -> int:
+        """How many lines there are."""
+        return (self.text.count("\n") + 1) // 3
+
+    def entries(self) -> list[LogEntry]:
+        """What a parser makes of the lines."""
+        return self.origin.read([self])
+
+
+def read_lives(lives: Iterable[Life]) -> Iterator[LogEntry]:
+    """What parsers make of the lines of many, quicker than one by one."""
+    by_origin: dict[int, list[Life]] = {}
+    for life in lives:
+        by_origin.setdefault(id(life.origin), []).append(life)
+    for some in by_origin.values():
+        some.sort(key=attrgetter("first"))  # stamps near each other are known from each other
+        yield from some[0].origin.read(some)
+
+
+def lines_of(entry: LogEntry | Life) -> int:
+    """How many lines of a log an entry stands for."""
+    return entry.lines if isinstance(entry, Life) else 1
+
+
 class Parser(Protocol):
     """Envelope and grammar together: bytes of whole lines → entries."""
 
@@ -311,8 +377,10 @@ class Source(Protocol):
     hosts: tuple[str, ...]
 
     def query(self, query: LogQuery) -> Iterator[LogEntry]:
-        """Entries of the lines that answer. Raises `DataError` only when nothing at all can be read; what
-        fails for one file or host is a problem in `coverage()`.
+        """Entries of the lines that answer; where the query allows it, a `Life` for those of a message.
+
+        Raises `DataError` only when nothing at all can be read; what fails for one file or host is a problem in
+        `coverage()`.
         """
 
     def coverage(self) -> list[Coverage]:
@@ -329,6 +397,23 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Let go of connections and files."""
+
+
+class Tail(Protocol):
+    """A log that is followed: what came since a place, once. A source's `follow` makes it anew for every round."""
+
+    name: str
+    """What its place is kept under: the same in every run."""
+    problem: str
+    """What keeps it from being read, "" where nothing does; known when it has been gone through."""
+    lines: int
+    """Lines or documents that were read so far."""
+
+    def __iter__(self) -> Iterator[tuple[LogEntry, Any]]:
+        """New entries, whose times are UTC, each with a mark: where reading goes on behind it."""
+
+    def place(self, mark: Any = None) -> Any:
+        """A mark, or the end of all that was read, as JSON that `follow` takes again."""
 
 
 # ---------------------------------------------------------------------------------------------- mails
@@ -351,6 +436,7 @@ class Delivery(NamedTuple):
     raw_time: str
     transport: str
     local: bool
+    plain: bool = False  # the log tells that it went without TLS; else "" in `tls` is what is not known
 
 
 @dataclass(slots=True, eq=False)
@@ -375,8 +461,12 @@ class Hop:
     subject: str | None = None
     removed: bool = False
     held: bool = False
+    taken: float | None = None  # when all of it had come, None where no line tells
+    expired: float | None = None  # when the queue gave up on what was still deferred
+    raw_first: str = ""  # the stamp of its first line, as written
     deliveries: list[Delivery] = field(default_factory=list)
     entries: list[LogEntry] = field(default_factory=list)  # only where the job wants them
+    plain: bool = False  # as a delivery's
 
 
 class LinkKind(str, Enum):
@@ -455,6 +545,42 @@ class Mail:
     first: float = 0.0
     last: float = 0.0
 
+    @property
+    def refused(self) -> list[Recipient]:
+        """The rows of recipients that the first own host refused."""
+        return [row for row in self.recipients if not row.path and row.outcome == "rejected"]
+
+
+_SOME = 256
+_Root = TypeVar("_Root")
+
+
+class Remade(Sequence[Mail], Generic[_Root]):
+    """Mails that are made anew whenever they are looked at, each of what it begins with, `_SOME` at a time."""
+
+    _roots: Sequence[_Root]
+
+    @abstractmethod
+    def _made(self, roots: Sequence[_Root]) -> Iterator[Mail]:
+        """The mails that begin so, in their order."""
+
+    def __len__(self) -> int:
+        return len(self._roots)
+
+    def __iter__(self) -> Iterator[Mail]:
+        for at in range(0, len(self._roots), _SOME):
+            yield from self._made(self._roots[at : at + _SOME])
+
+    @overload
+    def __getitem__(self, at: int) -> Mail: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Mail]: ...
+    def __getitem__(self, at: int | slice) -> Mail | list[Mail]:
+        if isinstance(at, slice):
+            return list(self._made(self._roots[at]))
+        (mail,) = self._made([self._roots[at]])
+        return mail
+
 
 @dataclass(slots=True)
 class Coverage:
@@ -476,6 +602,7 @@ class Coverage:
     missing: bool = False
     first_stamp: Stamp | None = None
     last_stamp: Stamp | None = None
+    clock: str = ""  # what the machine's own clock says, where a check has asked it
 
 
 class ClockNote(NamedTuple):
@@ -500,12 +627,21 @@ class Warning_(NamedTuple):  # noqa: N801 - the plain word is Python's
     host: str = ""
 
 
+class Hint(NamedTuple):
+    """Where nothing was found: why that may be, or what is near. A stable `code`, a message, the host it is about."""
+
+    code: str
+    message: str
+    host: str = ""
+
+
 class Expectation(NamedTuple):
     """One expectation of the job and how it came out."""
 
     text: str
     held: bool
     detail: str = ""
+    place: str = ""  # where the job has it: job.yaml:12:5
 
 
 class Fleet(Protocol):
@@ -531,3 +667,58 @@ class Fleet(Protocol):
 
 Span = Mapping[str, tuple[float, float]]
 """Host → first and last moment its log covers."""
+
+
+# ------------------------------------------------------------------------------------------ in hand
+
+
+class ToldHop(NamedTuple):
+    """A hop as a `Received:` header tells it; anyone can have written it. `time` is UTC, None where it tells none.
+
+    `hop` is the id of the hop in the logs that it is, "" where the logs do not have it.
+    """
+
+    host: str  # who wrote the header: `by`
+    queue_id: str
+    client: Peer  # `from`
+    protocol: str
+    recipient: str
+    tls: str
+    time: float | None
+    hop: str = ""
+
+
+class Headers(NamedTuple):
+    """What the headers of one message in hand tell. `kind`: message, bounce, or returned (what a bounce is about).
+
+    `hops` are in travel order, oldest first. Addresses and IDs come without <>.
+    """
+
+    kind: str
+    message_id: str
+    sender: str | None
+    recipients: tuple[str, ...]
+    subject: str
+    hops: tuple[ToldHop, ...]
+
+
+class Letter(NamedTuple):
+    """A message in hand (a mail, pasted headers, a bounce) as the start of a search.
+
+    `queue_ids` are IDs and about when they were in use (None: no telling); `start` and `end` (UTC) when the mail can
+    have been on its way. `recipients` are looked for only where there is neither ID.
+    """
+
+    sheets: tuple[Headers, ...]
+    message_ids: tuple[str, ...] = ()
+    queue_ids: tuple[tuple[str, float | None], ...] = ()
+    recipients: tuple[str, ...] = ()
+    start: float | None = None
+    end: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def literals(self) -> tuple[str, ...]:
+        """What its lines in a log hold, any of it."""
+        ids = (*self.message_ids, *(queue_id for queue_id, _ in self.queue_ids))
+        return tuple(dict.fromkeys(ids or self.recipients))

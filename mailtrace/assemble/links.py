@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from statistics import median
 
 from mailtrace.assemble.names import Names, plain
@@ -35,7 +35,17 @@ SAME = 3.0  # seconds within which two lines of one host are about the same mome
 class Linker:
     """Finds the parent of every stay that has one."""
 
-    def __init__(self, stays: list[Stay], names: Names, clocks: Clocks, stored: Iterable[Stored] = ()) -> None:
+    def __init__(
+        self,
+        stays: list[Stay],
+        names: Names,
+        clocks: Clocks,
+        stored: Iterable[Stored] = (),
+        *,
+        judge_clocks: bool = True,
+    ) -> None:
+        """With `judge_clocks` False the clocks are as they are."""
+        self.judge_clocks = judge_clocks
         self.stays = stays
         self.stored: dict[str, list[Stored]] = defaultdict(list)
         for line in stored:
@@ -43,6 +53,7 @@ class Linker:
         self.names = names
         self.clocks = clocks
         self.joined: list[Stay] = []  # every stay that has a parent, in the order in which they were found
+        self.taught = 0  # so many of them, where the clocks are as they are
         self.by_id: dict[str, list[Stay]] = defaultdict(list)
         self.replied: list[Stay] = []  # whose attempts were answered with a queue ID
         self.naming: list[Stay] = []  # whose lines name another ID on their host
@@ -68,6 +79,7 @@ class Linker:
         self.pairs()
         self.siblings()
         self.gaps()
+        self.judge_again()
 
     def date(self) -> None:
         """Correct the times of all stays by what is known of the clocks."""
@@ -169,6 +181,17 @@ class Linker:
         certain = long or (mid and (place or close)) or (place and close)
         return child, PROVEN if certain else LIKELY, evidence
 
+    def judge_again(self) -> None:
+        """Say how sure links by a reply are by all that is known now: they taught names and clocks."""
+        for child in self.joined:
+            parent = child.parent
+            if parent is None or child.certainty != LIKELY or child.evidence[0][0] != "reply-id":
+                continue
+            attempt = next((t for t in parent.tries if t.target is child and t.reply is not None), None)
+            answer = self.answer(parent, attempt, sure=False) if attempt is not None else None
+            if answer is not None and answer[0] is child:
+                _child, child.certainty, child.evidence = answer
+
     def rank(self, stay: Stay, attempt: Try, child: Stay, *, long: bool) -> tuple[int, int, int, int] | None:
         """How well a child fits an attempt: Message-ID, place, time, recipient. None: it contradicts."""
         mids = same_message_id(stay, child)
@@ -198,9 +221,9 @@ class Linker:
         there = self.names.of(relay)
         if there and child.host not in there:
             return False
-        client = child.accepted.client if child.accepted else None
-        came = self.names.of(client) if client else frozenset()
-        if came and stay.host not in came and not self.names.is_local(client, child.host):  # type: ignore[arg-type]
+        client = child.client
+        came = self.names.of(client)
+        if came and stay.host not in came and not self.names.is_local(client, child.host):
             return False
         return True if there or came else None
 
@@ -208,18 +231,10 @@ class Linker:
 
     def settle_clocks(self) -> bool:
         """Learn names, zones and skews from the links so far; whether any clock moved."""
-        pairs: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for child in self.joined:
-            stay = child.parent
-            if stay is None or child.kind != LinkKind.RELAYED:
-                continue
-            attempt = next((t for t in stay.tries if t.target is child), None)
-            if attempt is None:
-                continue
-            self.names.learn(attempt.attempt.relay, child.host)
-            if child.accepted is not None:
-                self.names.learn(child.accepted.client, stay.host)
-            pairs[(stay.host, child.host)].append(handoff_difference(attempt, child))
+        if not self.judge_clocks:
+            self.teach()
+            return False
+        pairs = self.meet()
         moved = False
         unproved = frozenset(host for pair in pairs for host in pair if self.clocks.unproved(host))
         for host, seconds in solve(pairs, unproved).items():
@@ -234,6 +249,25 @@ class Linker:
                 if host in unproved and witness not in unproved:
                     self.clocks.shift(host, 0)  # compared with a sure clock, and put right above if it had to be
         return moved
+
+    def teach(self) -> None:
+        """Learn names from the links that are new."""
+        new, self.taught = self.joined[self.taught :], len(self.joined)
+        for stay, attempt, child in handoffs(new):
+            self.names.learn(attempt.attempt.relay, child.host)
+            self.names.learn(child.client, stay.host)
+
+    def meet(self) -> dict[tuple[str, str], list[float]]:
+        """Learn names from the links so far; by how much each host's clock seems ahead of the one before it."""
+        pairs: dict[tuple[str, str], list[float]] = defaultdict(list)
+        met: Counter[tuple[Peer, str]] = Counter()
+        for stay, attempt, child in handoffs(self.joined):
+            met[attempt.attempt.relay, child.host] += 1
+            met[child.client, stay.host] += 1
+            pairs[(stay.host, child.host)].append(handoff_difference(attempt, child))
+        for (peer, host), times in met.items():
+            self.names.learn(peer, host, times)
+        return pairs
 
     def timed_hosts(self) -> frozenset[str]:
         """Hosts whose clocks were compared with another's at a hand-off."""
@@ -345,7 +379,11 @@ class Linker:
     def gaps(self) -> None:
         """Links over a host that no log covers: what went to it and what came from it."""
         waiting: dict[str, list[tuple[Stay, Try]]] = defaultdict(list)
+        taken: dict[str, list[Try]] = defaultdict(list)  # of attempts that did lead somewhere
         for stay in self.stays:
+            known = stay.known_id
+            if known and stay.children:
+                taken[known] += [t for t in stay.tries if t.target is not None]
             for attempt in open_tries(stay):
                 if stay.known_id and not self.names.is_local(attempt.attempt.relay, stay.host):
                     waiting[stay.known_id].append((stay, attempt))
@@ -360,12 +398,17 @@ class Linker:
                 if attempt.attempt.recipient.lower() in took
                 and attempt.target is None
                 and child.first >= stay.first - CLOSE
-                and same_peer(attempt.attempt.relay, accepted.client, self.names)
+                and same_peer(attempt.attempt.relay, child.client, self.names)
                 and not descends(stay, child)
             }
-            if len(parents) == 1:
+            # What another message of the same ID left over proves nothing.
+            others = any(
+                attempt.attempt.recipient.lower() in took and same_peer(attempt.attempt.relay, child.client, self.names)
+                for attempt in taken[known]
+            )
+            if len(parents) == 1 and not others:
                 parent = next(iter(parents.values()))
-                name = accepted.client.name or accepted.client.ip
+                name = child.client.name or child.client.ip
                 words = f"same Message-ID and recipients went to {name} and came from it; its log was not read"
                 if self.join(parent, child, LinkKind.RELAYED, LIKELY, [("gap", words)]):
                     self.point(parent, child)
@@ -429,8 +472,11 @@ class Matcher:
             infer(self.linker.joined)
             self.learn_ways()
         for child in pending:
-            rivals = [parent for _rank, parent, _tries in self.best(child, found[id(child)])]
-            child.rivals = sorted(rivals, key=lambda s: (s.first, s.id))
+            choices = self.best(child, found[id(child)])
+            child.rivals = sorted((parent for _rank, parent, _tries in choices), key=lambda s: (s.first, s.id))
+            for _rank, _parent, tries in choices:
+                for attempt in tries:
+                    attempt.rivals = True
 
     def pool(self) -> tuple[list[Stay], dict[int, list[tuple[Stay, Try | None]]]]:
         """The orphans that have candidates, and the candidates."""
@@ -526,7 +572,7 @@ class Matcher:
         if mids is None and not same_envelope(stay, attempt, child):
             return False
         shared = self.shared(stay, child)
-        if (shared and self.alone) or not recipients_fit(stay, attempt, child, shared=shared):
+        if (self.alone and (shared or mids is None)) or not recipients_fit(stay, attempt, child, shared=shared):
             return False
         return self.order_fits(stay, attempt, child, shared=shared)
 
@@ -554,10 +600,10 @@ class Matcher:
     def hosts_fit(self, stay: Stay, attempt: Try | None, child: Stay, *, sure: bool) -> bool:
         """Whether the relay that a stay names and the client that a child names allow the pair.
 
-        Between two hosts at least one of the names must be known to mean the other. `sure`: on one host too the client
-        must be known.
+        Between two hosts at least one of the names must be known to mean the other, or look as if. `sure`: that is not
+        enough, and on one host too the client must be known.
         """
-        client = child.accepted.client if child.accepted else None
+        client = child.client if child.accepted else None
         here = client is not None and self.names.is_local(client, child.host)
         came = self.names.of(client) if client is not None and not here else frozenset()
         if here and stay.host != child.host:
@@ -573,7 +619,11 @@ class Matcher:
         there = self.names.of(relay)
         if there and child.host not in there:
             return False
-        return bool(there or came)
+        if there or came:
+            return True
+        # With the same Message-ID a name that begins as the host's does is enough.
+        alike = self.names.alike(relay, child.host) or (client is not None and self.names.alike(client, stay.host))
+        return alike and not sure
 
     def best(self, child: Stay, candidates: list[tuple[Stay, Try | None]]) -> list[Choice]:
         """The best of the candidates that are still open, one item a parent."""
@@ -650,7 +700,7 @@ class Matcher:
             some = ", ".join(sorted(t.attempt.recipient for t in tries)[:3])
             evidence.append(("recipient", f"same recipients: {some}"))
         if child.accepted is not None:
-            client = child.accepted.client
+            client = child.client
             evidence.append(("client", f"{child.host} took it from {client.name}[{client.ip}]"))
         if self.linker.join(parent, child, kind, LIKELY, evidence):
             for attempt in tries:
@@ -661,11 +711,16 @@ class Matcher:
 
 
 def same_message_id(one: Stay, other: Stay) -> bool | None:
-    """Whether two stays have one Message-ID; None where one of them is not known or empty."""
+    """Whether two stays have one Message-ID; None where one of them is not known, empty, or the other's beginning."""
     mine, theirs = one.known_id, other.known_id
     if not mine or not theirs:
         return None
-    return mine == theirs or plain_id(mine) == plain_id(theirs)
+    if mine == theirs:
+        return True
+    mine, theirs = plain_id(mine), plain_id(theirs)
+    if mine == theirs:
+        return True
+    return None if mine.startswith(theirs) or theirs.startswith(mine) else False  # one may be cut
 
 
 def plain_id(message_id: str) -> str:
@@ -673,10 +728,22 @@ def plain_id(message_id: str) -> str:
     return re.sub(r"\s+", "", message_id).strip("<>").lower()
 
 
+def whole_id(stay: Stay) -> bool:
+    """Whether a stay's Message-ID is known to its end: one that was cut has an opening bracket only."""
+    return bool(stay.known_id) and not stay.known_id.startswith("<")  # type: ignore[union-attr]
+
+
+def lacks_id(stay: Stay) -> bool:
+    """Whether a stay has a Message-ID, and its lines do not tell it, or not to its end."""
+    return stay.known_id is None or stay.known_id.startswith("<")
+
+
 def infer(joined: Iterable[Stay]) -> None:
-    """Give stays whose message-id line is lost the Message-ID of the hops that they are linked with."""
-    ends = [stay for child in joined for stay in (child, child.parent) if stay is not None and stay.known_id]
-    for stay in ends:
+    """Give stays whose message-id line is lost, or was cut, the Message-ID of the hops that they are linked with."""
+    linked = {id(stay): stay for child in joined for stay in (child, child.parent) if stay is not None}
+    if not any(lacks_id(stay) for stay in linked.values()):
+        return
+    for stay in [stay for stay in linked.values() if whole_id(stay)]:
         waiting = [stay]
         while waiting:
             at = waiting.pop()
@@ -684,7 +751,7 @@ def infer(joined: Iterable[Stay]) -> None:
             if at.parent is not None and at.kind != LinkKind.BOUNCED:
                 near.append(at.parent)
             for other in near:
-                if other.known_id is None:
+                if lacks_id(other):
                     other.inferred = stay.known_id
                     waiting.append(other)
 
@@ -804,14 +871,28 @@ def same_peer(relay: Peer, client: Peer, names: Names) -> bool:
     return bool(there & came)
 
 
+def handoffs(joined: Iterable[Stay]) -> Iterator[tuple[Stay, Try, Stay]]:
+    """Of stays that have a parent, those that another host handed on: that stay, its first attempt there, the child."""
+    for child in joined:
+        stay = child.parent
+        if stay is not None and child.kind == LinkKind.RELAYED:
+            attempt = next((t for t in stay.tries if t.target is child), None)
+            if attempt is not None:
+                yield stay, attempt, child
+
+
 def handoff_difference(attempt: Try, child: Stay) -> float:
-    """Seconds by which a child's clock is ahead of its parent's, 0 where the stamps allow that they agree.
+    """Seconds by which a child's clock is ahead of its parent's, 0 where the stamps allow that they agree."""
+    return apart(attempt.attempt.delays, attempt.time, child.first)
+
+
+def apart(delays: tuple[float, float, float, float] | None, sent: float, taken: float) -> float:
+    """Seconds by which the clock that reads `taken` is ahead of the one that reads `sent`, 0 where they may agree.
 
     The next hop takes a message between the start of the transmission and the parent's `sent` line.
     """
-    delays = attempt.attempt.delays
     took = (delays[2] + delays[3]) if delays else 1.0
-    late = child.first - attempt.time
+    late = taken - sent
     if -took - 1.2 <= late <= 1.2:
         return 0.0
     return late + took / 2 if late < 0 else late
@@ -831,7 +912,7 @@ def solve(pairs: dict[tuple[str, str], list[float]], unproved: frozenset[str]) -
         edges[one][other].append(-middle)
         edges[other][one].append(middle)
     ahead: dict[str, float] = {}
-    for _ in range(2 * len(edges)):
+    for _ in range(2 * len(edges) + 1):
         votes: dict[str, tuple[bool, float, int, float]] = {}
         for host, others in edges.items():
             off = [median(ds) - ahead.get(host, 0.0) + ahead.get(other, 0.0) for other, ds in others.items()]
@@ -843,4 +924,28 @@ def solve(pairs: dict[tuple[str, str], list[float]], unproved: frozenset[str]) -
             break
         host = max(votes, key=lambda h: (votes[h][:3], h))
         ahead[host] = ahead.get(host, 0.0) + votes[host][3]
+    else:
+        ahead = one_by_one(edges, unproved)
     return {host: seconds for host, seconds in ahead.items() if abs(seconds) >= SKEWED}
+
+
+def one_by_one(edges: dict[str, dict[str, list[float]]], unproved: frozenset[str]) -> dict[str, float]:
+    """The same where most clocks are wrong, so that voting comes to no end: each by a neighbour that is known already.
+
+    Only differences are known: right is what most of those read whose zone is sure.
+    """
+    ahead: dict[str, float] = {}
+    for start in sorted(edges, key=lambda host: (host in unproved, -len(edges[host]), host)):
+        if start in ahead:
+            continue
+        found = {start: 0.0}
+        waiting = [start]
+        for host in waiting:
+            for other in sorted(edges[host]):
+                if other not in found:
+                    found[other] = found[host] + median(edges[other][host])
+                    waiting.append(other)
+        sure = [seconds for host, seconds in found.items() if host not in unproved] or [0.0]
+        right = median(sure)
+        ahead |= {host: seconds - right for host, seconds in found.items()}
+    return ahead

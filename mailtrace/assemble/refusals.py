@@ -69,14 +69,13 @@ def join_sessions(loose: Loose, stays: list[Stay], clocks: Clocks) -> None:
     Postfix logs what it decides at the first RCPT (hold, filter, redirect …) under NOQUEUE, and a before-queue
     filter's outer process names the inner queue ID in its reply.
     """
-    entries: dict[tuple[str, str], list[Stay]] = {}
-    for check, entry in loose.checks:
-        if check.action not in REFUSALS:
-            entries = entries or _entries(stays)
-            refusal = Refusal(entry.host, clocks.utc(entry.host, entry.zone, entry.time), check, entry)
-            owner = _transaction(refusal, stays_by_session(entries, refusal))
-            if owner is not None:
-                owner.checks = [*owner.checks, (check, entry)]
+    decided = [(check, entry) for check, entry in loose.checks if check.action not in REFUSALS]
+    entries = _entries(stays, {address(check.client.ip) for check, _entry in decided}) if decided else {}
+    for check, entry in decided:
+        refusal = Refusal(entry.host, clocks.utc(entry.host, entry.zone, entry.time), check, entry)
+        owner = _transaction(refusal, stays_by_session(entries, refusal))
+        if owner is not None:
+            owner.checks = [*owner.checks, (check, entry)]
     by_id: dict[tuple[str, str], list[Stay]] = defaultdict(list)
     for stay in stays if loose.proxied else ():
         by_id[(stay.host, stay.queue_id)].append(stay)
@@ -93,12 +92,18 @@ def sort_out(loose: Loose, stays: list[Stay], names: Names, clocks: Clocks) -> T
     """Put every refusal where it belongs."""
     turned = Turned()
     doors: list[Refusal] = []
-    attempts = _attempts(stays)
-    handed, between = _handed_on(stays), _passing_on(stays)
-    entries = _entries(stays)
     checks = [(check, entry) for check, entry in loose.checks if check.action in REFUSALS]
     checks += [(_as_check(proxied), entry) for proxied, entry in loose.proxied if not proxied.accepted]
-    for refusal in _gather(checks, clocks):
+    under_ids = [stay for stay in stays if stay.checks and stay.parent is None]
+    if not (checks or under_ids):
+        return turned
+    refusals = _gather(checks, clocks)
+    told = [refusal.check for refusal in refusals] + [check for stay in under_ids for check, _entry in stay.checks]
+    recipients = {check.recipient.lower() for check in told if check.recipient}
+    attempts, handed = _attempts(stays, recipients), _handed_on(stays, recipients)
+    between = _passing_on(stays) if handed else frozenset()
+    entries = _entries(stays, {address(refusal.check.client.ip) for refusal in refusals})
+    for refusal in refusals:
         check = refusal.check
         if check.recipient is None:
             continue
@@ -117,7 +122,7 @@ def sort_out(loose: Loose, stays: list[Stay], names: Names, clocks: Clocks) -> T
             turned.of[id(owner)].append((refusal, Certainty.LIKELY))
         else:
             doors.append(refusal)
-    for stay in stays:
+    for stay in under_ids:
         _own_checks(stay, turned, attempts, names, clocks)
     turned.doors = _doors(doors)
     return turned
@@ -142,7 +147,8 @@ def _gather(loose: list[tuple[Check, LogEntry]], clocks: Clocks) -> list[Refusal
     found: dict[tuple[object, ...], Refusal] = {}
     for check, entry in loose:
         time = clocks.utc(entry.host, entry.zone, entry.time)
-        key = (entry.host, entry.pid, entry.service, int(time), check._replace(repeats=1))
+        same = check if check.repeats == 1 else check._replace(repeats=1)
+        key = (entry.host, entry.pid, entry.service, int(time), same)
         before = found.get(key)
         if before is not None:
             found[key] = before._replace(times=before.times + check.repeats, time=min(time, before.time))
@@ -170,22 +176,26 @@ def _in_a_row(refusals: list[Refusal]) -> list[Refusal]:
 Attempts = dict[tuple[str, str], list[tuple[float, Stay]]]
 
 
-def _attempts(stays: list[Stay]) -> Attempts:
-    """All unsuccessful attempts by (host, recipient): when, and of which stay."""
+def _attempts(stays: list[Stay], recipients: set[str]) -> Attempts:
+    """The unsuccessful attempts for these recipients by (host, recipient): when, and of which stay."""
     found: Attempts = defaultdict(list)
     for stay in stays:
         for attempt in stay.tries:
             if attempt.attempt.status != "sent":
-                found[(stay.host, attempt.attempt.recipient.lower())].append((attempt.time, stay))
+                recipient = attempt.attempt.recipient.lower()
+                if recipient in recipients:
+                    found[(stay.host, recipient)].append((attempt.time, stay))
     return found
 
 
-def _entries(stays: list[Stay]) -> dict[tuple[str, str], list[Stay]]:
-    """Stays by (host, client address)."""
+def _entries(stays: list[Stay], clients: set[str]) -> dict[tuple[str, str], list[Stay]]:
+    """Stays by (host, client address), of these clients."""
     found: dict[tuple[str, str], list[Stay]] = defaultdict(list)
     for stay in stays:
-        if stay.accepted is not None and stay.accepted.client.ip:
-            found[(stay.host, address(stay.accepted.client.ip))].append(stay)
+        if stay.client.ip:
+            client = address(stay.client.ip)
+            if client in clients:
+                found[(stay.host, client)].append(stay)
     for group in found.values():
         group.sort(key=lambda s: s.first)
     return found
@@ -221,19 +231,21 @@ def _passing_on(stays: list[Stay]) -> Clients:
     """Clients that brought mails which our hosts had handed to somebody else: hosts between ours."""
     ids = {stay.known_id for stay in stays if stay.known_id and open_tries(stay)}
     return frozenset(
-        address(stay.accepted.client.ip)
+        address(stay.client.ip)
         for stay in stays
-        if stay.parent is None and stay.accepted is not None and stay.known_id in ids and stay.accepted.client.ip
+        if stay.parent is None and stay.known_id in ids and stay.client.ip
         and not open_tries(stay)
     )  # fmt: skip
 
 
-def _handed_on(stays: list[Stay]) -> dict[str, list[tuple[Stay, Try]]]:
-    """What was handed to hosts whose log does not show it, by recipient."""
+def _handed_on(stays: list[Stay], recipients: set[str]) -> dict[str, list[tuple[Stay, Try]]]:
+    """What was handed for these recipients to hosts whose log does not show it, by recipient."""
     found: dict[str, list[tuple[Stay, Try]]] = defaultdict(list)
     for stay in stays:
         for attempt in open_tries(stay):
-            found[attempt.attempt.recipient.lower()].append((stay, attempt))
+            recipient = attempt.attempt.recipient.lower()
+            if recipient in recipients:
+                found[recipient].append((stay, attempt))
     return found
 
 
@@ -292,7 +304,7 @@ def _own_checks(stay: Stay, turned: Turned, attempts: Attempts, names: Names, cl
     for check, entry in stay.checks:
         if check.action not in REFUSALS or check.recipient is None:
             continue
-        client = check.client if check.client != Peer() else (stay.accepted.client if stay.accepted else check.client)
+        client = check.client if check.client != Peer() else stay.client
         time = clocks.utc(entry.host, entry.zone, entry.time)
         refusal = Refusal(stay.host, time, check._replace(client=client), entry)
         far, whose = _far_end(refusal, attempts, names)

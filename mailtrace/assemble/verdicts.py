@@ -24,7 +24,7 @@ class Context:
 
     names: Names
     own: Callable[[str], bool]
-    span: Span
+    span: Callable[[], Span]  # asked only where an outcome depends on it
 
 
 @dataclass(slots=True)
@@ -216,9 +216,14 @@ def judge(stay: Stay, last: Try, context: Context) -> tuple[str, str, float | No
                 return "expired", attempt.reply, time
         state = resting(stay)
         return (state or "deferred"), attempt.reply, last.time
-    if status == "bounced" and any(words in attempt.reply for words in _GIVEN_UP):
+    if status == "bounced" and gave_up(attempt.reply):
         return "expired", attempt.reply, last.time
     return status, attempt.reply, last.time
+
+
+def gave_up(reply: str) -> bool:
+    """Whether Exim bounced a recipient since it had tried long enough."""
+    return any(words in reply for words in _GIVEN_UP)
 
 
 def sent(stay: Stay, last: Try, context: Context) -> tuple[str, str]:
@@ -229,12 +234,16 @@ def sent(stay: Stay, last: Try, context: Context) -> tuple[str, str]:
         return reply.verdict, attempt.reply
     if stored(last):
         return "delivered", attempt.reply
+    if last.rivals:
+        return "unknown", attempt.reply
+    if not attempt.relay.name and not attempt.relay.ip:
+        return "unknown", attempt.reply  # a line that was cut before it says where
     there = context.names.of(attempt.relay)
     if context.names.is_local(attempt.relay, stay.host):
         there = frozenset({stay.host})
     if not there or not any(context.own(host) for host in there):
         return "relayed", attempt.reply
-    covered = [host for host in there if covers(context.span, host, last.time)]
+    covered = [host for host in there if covers(context.span(), host, last.time)]
     return ("in_transit" if covered else "unknown"), attempt.reply
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 import pytest
 from stories import entries, evidence, links, only, put_together, read, rows
 
+from mailtrace.assemble.links import solve
+
 # One mail through two hosts that share their inodes: 1D80B9DA856 is a queue ID of hub and, at the same time, of filter2.
 AMAVIS1 = """
 Nov  2 15:29:48 amavis1 postfix/smtpd[141]: 1CD7A9DA855: client=localhost[127.0.0.1], orig_queue_id=0D0A69DA857, orig_client=mx.east.lab.test[10.77.0.11]
@@ -57,6 +59,16 @@ def test_a_filter_whose_reply_names_no_id_is_followed_by_what_it_brought_back() 
     assert evidence(found, "1D80B9DA856") == ["message-id", "recipient", "client"]
 
 
+def test_a_message_id_that_a_cut_line_broke_off_contradicts_nothing() -> None:
+    cut = HUB.replace("message-id=<CA+421c0e8175f5=bd11ba44_w@mail.gmail.example>", "message-id=<CA+421c0e8175f5=bd")
+    found = read(amavis1=AMAVIS1, hub=cut, filter2=FILTER2)
+    assert rows(found) == [
+        "in1@fwd.lab.test relayed amavis1:1CD7A9DA855 hub:1D80B9DA856 filter2:1E4E29DA855 filter2:1D80B9DA856"
+    ]
+    mail = only(read(hub=cut, filter2=FILTER2))
+    assert mail.message_id == "CA+421c0e8175f5=bd11ba44_w@mail.gmail.example"
+
+
 def test_nothing_is_linked_against_a_message_id_that_differs() -> None:
     other = FILTER2.replace("CA+421c0e8175f5", "CA+000000000000")
     found = read(amavis1=AMAVIS1, hub=HUB, filter2=other)
@@ -85,6 +97,8 @@ def test_two_equal_candidates_are_both_shown_and_none_is_chosen() -> None:
     ]
     assert {row.recipient for mail in found.mails for row in mail.recipients} == {"in1@fwd.lab.test"}
     assert all(len(row.path) == 1 for mail in found.mails for row in mail.recipients)
+    # The log has what became of them, so that neither is in transit.
+    assert sorted(row.outcome for mail in found.mails for row in mail.recipients) == ["relayed"] * 2 + ["unknown"] * 2
 
 
 def test_a_filters_two_messages_are_told_apart_by_size_where_the_usual_growth_is_known() -> None:
@@ -389,3 +403,101 @@ def test_the_result_is_the_same_in_any_order_of_lines() -> None:
     lines = entries(amavis1=BEFORE_AMAVIS + AMAVIS1.lstrip("\n"), hub=HUB, filter2=FILTER2, agora=ALIAS, coral=SIEVE)
     assert links(put_together(lines)) == links(put_together(lines[::-1]))
     assert rows(put_together(lines)) == rows(put_together(lines[::-1]))
+
+
+# A filter before the queue: the client of the queue is the filter, that of the process in front of it the partner.
+SP1 = """
+Nov 28 17:02:56 sp1 postfix/smtpd[202]: CB2869F0212: client=localhost[127.0.0.1], orig_client=mail.far.example[10.99.0.30]
+Nov 28 17:02:56 sp1 postfix/cleanup[203]: CB2869F0212: message-id=<CAFd584e99a4f028e3e=x+d584@mail.gmail.example>
+Nov 28 17:02:56 sp1 postfix/qmgr[197]: CB2869F0212: from=<vera@far.example>, size=2007, nrcpt=1 (queue active)
+Nov 28 17:02:56 sp1 postfix/smtpd[198]: proxy-accept: END-OF-MESSAGE: 250 2.0.0 Ok: queued as CB2869F0212; from=<vera@far.example> to=<nan@arctic.example> proto=ESMTP helo=<mail.far.example>
+Nov 28 17:02:57 sp1 postfix/smtp[211]: CB2869F0212: to=<nan@arctic.example>, relay=washer.quay.example[10.99.0.13]:25, delay=0.1, delays=0/0/0/0.1, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as DAD859F0272)
+Nov 28 17:02:57 sp1 postfix/qmgr[197]: CB2869F0212: removed
+"""
+FAR = """
+Nov 28 17:02:56 far postfix/pickup[190]: 4jcLnw3yRFz1Wc6j: uid=0 from=<vera@far.example>
+Nov 28 17:02:56 far postfix/cleanup[191]: 4jcLnw3yRFz1Wc6j: message-id=<CAFd584e99a4f028e3e=x+d584@mail.gmail.example>
+Nov 28 17:02:56 far postfix/qmgr[192]: 4jcLnw3yRFz1Wc6j: from=<vera@far.example>, size=1700, nrcpt=1 (queue active)
+Nov 28 17:02:56 far postfix/smtp[193]: 4jcLnw3yRFz1Wc6j: to=<nan@arctic.example>, relay=sp1.quay.example[10.99.0.11]:25, delay=0.1, delays=0/0/0/0.1, dsn=2.0.0, status=sent (250 OK)
+Nov 28 17:02:56 far postfix/qmgr[192]: 4jcLnw3yRFz1Wc6j: removed
+Nov 28 17:09:00 far postfix/cleanup[191]: A48191855DA0: message-id=<20261128170900.A48191855DA0@mail.far.example>
+"""
+
+
+def test_a_mail_through_a_filter_before_the_queue_came_from_the_client_in_front_of_it() -> None:
+    found = read(far=FAR, sp1=SP1)
+    assert "far:4jcLnw3yRFz1Wc6j relayed sp1:CB2869F0212 likely" in links(found)
+    assert {hop.host: hop.client.ip for mail in found.mails for hop in mail.hops}["sp1"] == "10.99.0.30"
+
+
+def test_a_mail_through_a_filter_before_the_queue_is_not_another_one_of_its_host_brought_back() -> None:
+    """The same Message-ID a minute later, and the first one's delivery is not in the log."""
+    lost = "".join(f"{line}\n" for line in SP1.splitlines() if "status=sent" not in line)
+    again = SP1.replace("17:02:", "17:03:").replace("CB2869F0212", "34C039F01B8").replace("size=2007", "size=2375")
+    assert links(read(sp1=lost + again.lstrip("\n"))) == []
+
+
+# The host between was read from noon on; another mail of the same Message-ID went through it then.
+WEST = """
+Nov  2 11:59:59 west postfix/cleanup[9]: 4czzD56fQyz1VrhX: message-id=<same@mail.example>
+Nov  2 11:59:59 west postfix/qmgr[8]: 4czzD56fQyz1VrhX: from=<wolf@world.example>, size=1856, nrcpt=1 (queue active)
+Nov  2 11:59:59 west postfix/smtp[7]: 4czzD56fQyz1VrhX: to=<alice@alpha.example>, relay=hub.lab.test[10.77.0.15]:25, delay=0.1, delays=0/0/0/0.1, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 8CC789DA1E5)
+Nov  2 12:00:01 west postfix/cleanup[9]: 4czzD95fQyz1VrhY: message-id=<same@mail.example>
+Nov  2 12:00:01 west postfix/qmgr[8]: 4czzD95fQyz1VrhY: from=<wolf@world.example>, size=1856, nrcpt=1 (queue active)
+Nov  2 12:00:01 west postfix/smtp[7]: 4czzD95fQyz1VrhY: to=<alice@alpha.example>, relay=hub.lab.test[10.77.0.15]:25, delay=0.1, delays=0/0/0/0.1, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 9CC789DA1E5)
+"""
+HUB_FROM_NOON = """
+Nov  2 12:00:01 hub postfix/smtpd[3]: 9CC789DA1E5: client=west.lab.test[10.77.0.12]
+Nov  2 12:00:01 hub postfix/cleanup[4]: 9CC789DA1E5: message-id=<same@mail.example>
+Nov  2 12:00:01 hub postfix/qmgr[5]: 9CC789DA1E5: from=<wolf@world.example>, size=1856, nrcpt=1 (queue active)
+Nov  2 12:00:01 hub postfix/smtp[6]: 9CC789DA1E5: to=<alice@alpha.example>, relay=mail1.lab.test[10.77.0.17]:25, delay=0.1, delays=0/0/0/0.1, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 33E4F9DA366)
+"""
+MAIL1 = """
+Nov  2 12:00:02 mail1 postfix/smtpd[107]: 22E4F9DA366: client=hub.lab.test[10.77.0.15]
+Nov  2 12:00:02 mail1 postfix/cleanup[121]: 22E4F9DA366: message-id=<same@mail.example>
+Nov  2 12:00:02 mail1 postfix/qmgr[106]: 22E4F9DA366: from=<wolf@world.example>, size=1856, nrcpt=1 (queue active)
+Nov  2 12:00:02 mail1 postfix/local[120]: 22E4F9DA366: to=<alice@alpha.example>, relay=local, delay=0.01, delays=0.01/0/0/0, dsn=2.0.0, status=sent (delivered to maildir)
+"""
+
+
+def test_a_gap_is_not_bridged_to_what_another_mail_of_that_message_id_may_have_become() -> None:
+    assert "west:4czzD56fQyz1VrhX relayed mail1:22E4F9DA366 likely" not in links(
+        read(west=WEST, hub=HUB_FROM_NOON, mail1=MAIL1)
+    )
+
+
+WAYS = """mx1-filter1 mx2-filter1 filter1-relay1 relay1-mailbox1 relay1-mailbox2 relay1-exim1 exim1-mailbox2 mailbox1-relay2
+mailbox2-relay2 exim1-relay2 relay2-mailbox1 relay2-out1 exim2-relay2 exim2-out1 out1-ext1"""
+
+
+def test_clocks_are_put_right_also_where_most_are_wrong() -> None:
+    """The differences between neighbours leave no doubt, though most of them are large."""
+    wrong = {"mx1": 900.0, "filter1": 95.0, "mailbox1": -240.0, "exim1": 900.0, "out1": 95.0, "relay2": 95.0}
+    ways = [tuple(way.split("-")) for way in WAYS.split()]
+    pairs = {(one, other): [wrong.get(other, 0.0) - wrong.get(one, 0.0)] for one, other in ways}
+    found = solve(pairs, frozenset())
+    for one, other in ways:
+        assert found.get(other, 0.0) - found.get(one, 0.0) == pairs[(one, other)][0]
+
+
+def test_one_wrong_clock_is_the_one_that_is_put_right() -> None:
+    ways = [tuple(way.split("-")) for way in WAYS.split()]
+    for host in {host for way in ways for host in way} - {"mx1", "mx2", "ext1"}:  # with one neighbour either may be it
+        pairs = {(one, other): [120.0 * ((other == host) - (one == host))] for one, other in ways}
+        assert solve(pairs, frozenset()) == {host: 120.0}
+
+
+def test_how_sure_a_link_is_is_said_by_all_that_the_links_taught() -> None:
+    """Neither the names are known at first nor the second host's zone; six mails show both."""
+    first = second = ""
+    for n in range(6):
+        one, other = f"A{n}10000001", f"B{n}20000002"
+        first += f"""
+            2026-03-09T04:2{n}:02+00:00 mx1 postfix/smtpd[11]: {one}: client=out.example[192.0.2.{n}]
+            2026-03-09T04:2{n}:02+00:00 mx1 postfix/cleanup[12]: {one}: message-id=<{n}@example.net>
+            2026-03-09T04:2{n}:03+00:00 mx1 postfix/smtp[14]: {one}: to=<b@example.com>, relay=box.example[10.0.0.2]:25, delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as {other})"""
+        second += f"""
+            Mar  9 07:2{n}:02 mx2 postfix/smtpd[11]: {other}: client=gate.example[10.0.0.1]
+            Mar  9 07:2{n}:02 mx2 postfix/cleanup[12]: {other}: message-id=<{n}@example.net>
+            Mar  9 07:2{n}:03 mx2 postfix/local[14]: {other}: to=<b@example.com>, relay=local, delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent (delivered to mailbox)"""
+    assert links(read(mx1=first, mx2=second)) == [f"mx1:A{n}10000001 relayed mx2:B{n}20000002 proven" for n in range(6)]

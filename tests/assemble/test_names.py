@@ -50,8 +50,30 @@ def test_what_was_learnt_decides_where_a_reply_without_an_id_went() -> None:
 
 
 def test_a_reply_without_an_id_to_a_stranger_is_not_linked_by_message_id_alone() -> None:
-    log = LIGHTMETER.replace("250 2.0.0 Ok: queued as F27E789349", "250 OK")
+    log = LIGHTMETER.replace("250 2.0.0 Ok: queued as F27E789349", "250 OK").replace("relay=mail2.", "relay=vip.")
     assert links(read(lightmetermail=log, mail2=MAIL2)) == []
+
+
+# What a bounce's own Message-ID looks like: the queue ID in it is the line's own.
+OWN_BOUNCE = "Mar  9 04:27:30 mail2 postfix/cleanup[873]: A48191855DA0: message-id=<20220309042730.A48191855DA0@mail2.example.com>\n"
+
+
+def test_a_host_is_named_by_the_message_ids_that_it_makes_itself() -> None:
+    log = LIGHTMETER.replace("250 2.0.0 Ok: queued as F27E789349", "250 OK").replace("relay=mail2.", "relay=vip.")
+    found = read(lightmetermail=log, mail2=MAIL2 + OWN_BOUNCE.replace("@mail2.", "@vip."))
+    assert "lightmetermail:670FCA58C8 relayed mail2:F27E789349 likely" in links(found)
+    assert found.hosts_of(Peer("vip.example.com", "")) == ("mail2",)
+
+
+def test_a_host_is_not_named_by_message_ids_that_others_made() -> None:
+    found = read(mail2=MAIL2 + OWN_BOUNCE.replace("]: A48191855DA0", "]: B48191855DA0"))
+    assert found.hosts_of(Peer("mail2.example.com", "")) == ()
+
+
+def test_a_host_is_named_in_full_by_its_own_lines() -> None:
+    log = LIGHTMETER.replace("250 2.0.0 Ok: queued as F27E789349", "250 OK").replace("relay=mail2.", "relay=vip.")
+    found = read(lightmetermail=log, mail2=MAIL2.replace(" mail2 ", " vip.example.com "))
+    assert "lightmetermail:670FCA58C8 relayed mail2:F27E789349 likely" in links(found)
 
 
 def test_a_configured_address_is_enough_where_nothing_was_learnt() -> None:
@@ -130,6 +152,20 @@ def test_an_address_that_belongs_to_several_hosts_is_each_of_them_and_one_wrong_
         for _ in range(times):
             names.learn(Peer("vip.example.com", "192.0.2.7"), host)
     assert names.of(Peer("other.example.com", "192.0.2.7")) == {"a", "b"}
+
+
+def test_a_name_that_begins_like_a_hosts_is_it_only_together_with_the_message_id() -> None:
+    log = LIGHTMETER.replace("250 2.0.0 Ok: queued as F27E789349", "250 OK")
+    log = log.replace("relay=mail2.example.com[33.33.33.33]", "relay=filter.example.com[33.33.33.33]")
+    there = MAIL2.replace(" mail2 ", " filter ")
+    assert links(read(lightmetermail=log, filter=there)) == [
+        "lightmetermail:670FCA58C8 relayed filter:F27E789349 likely"
+    ]
+    for other_id in ("<>", "<another@swift.generated>"):
+        other = there.replace("<fa421b15dce6013dc6e14fec64e371b2@swift.generated>", other_id)
+        found = read(lightmetermail=log, filter=other)
+        assert links(found) == []
+        assert found.hosts_of(Peer("filter.example.com", "33.33.33.33")) == ()
 
 
 def test_a_hosts_domain_is_learnt_and_then_its_neighbours_are_known_by_name() -> None:

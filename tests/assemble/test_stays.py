@@ -135,6 +135,44 @@ def test_each_retry_is_one_attempt_and_the_last_decides() -> None:
     )
 
 
+# Its stamps have no year: by their face the mail was removed before it came.
+NEW_YEAR = """
+Dec 31 23:59:52 out1 postfix-out/smtpd[190]: EEC479DA752: client=sub1.lab.test[10.77.0.20]
+Dec 31 23:59:52 out1 postfix-out/cleanup[194]: EEC479DA752: message-id=<51459b25dbe3589c@lab.test>
+Dec 31 23:59:52 out1 postfix-out/qmgr[187]: EEC479DA752: from=<ada@lab.test>, size=2671, nrcpt=1 (queue active)
+Dec 31 23:59:52 out1 postfix-out/smtp[200]: EEC479DA752: to=<inga@isle.example>, relay=mail.isle.example[10.99.0.30]:25, delay=0.1, delays=0/0/0.1/0, dsn=4.2.0, status=deferred (host mail.isle.example[10.99.0.30] said: 450 4.2.0 Greylisted (in reply to RCPT TO command))
+Jan  1 00:00:31 out1 postfix-out/smtp[200]: EEC479DA752: to=<inga@isle.example>, relay=mail.isle.example[10.99.0.30]:25, delay=39, delays=39/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 OK  1767225631 l7si764411eey.60 - gsmtp)
+Jan  1 00:00:31 out1 postfix-out/qmgr[187]: EEC479DA752: removed
+"""
+
+
+def test_a_mail_that_waits_in_the_night_of_new_year_is_one() -> None:
+    mail = only(read(out1=NEW_YEAR))
+    assert [(row.outcome, row.attempts, row.seconds) for row in mail.recipients] == [("relayed", 2, 39.0)]
+    assert (mail.first, mail.last) == (1767225592.0, 1767225631.0)  # 2025-12-31T23:59:52Z
+
+
+# In Berlin it is three o'clock, and then two again; by their faces the mail was removed before it came.
+SUMMERS_END = """
+Oct 25 02:59:59 washer postfix/smtpd[142]: F22A59F01F4: client=localhost[127.0.0.1]
+Oct 25 02:59:59 washer postfix/cleanup[149]: F22A59F01F4: message-id=<51459b25dbe3589c@quay.example>
+Oct 25 02:59:59 washer postfix/qmgr[124]: F22A59F01F4: from=<ada@quay.example>, size=2407, nrcpt=1 (queue active)
+Oct 25 02:00:00 washer postfix/smtp[214]: F22A59F01F4: to=<flo@quay.example>, relay=core.quay.example[10.99.0.14]:25, delay=0.9, delays=0.1/0/0/0.8, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 0A2169F01F6)
+Oct 25 02:00:00 washer postfix/qmgr[124]: F22A59F01F4: removed
+"""
+
+
+def test_a_mail_in_the_night_when_summer_time_ends_is_one() -> None:
+    mail = only(read(washer=SUMMERS_END))
+    assert (mail.sender, [row.outcome for row in mail.recipients]) == ("ada@quay.example", ["relayed"])
+
+
+def test_the_same_lines_in_a_second_file_are_no_clock_that_was_put_back() -> None:
+    first = SUMMERS_END.replace("02:59:59", "01:10:00").replace("02:00:00", "01:59:00")
+    mail = only(put_together([*entries(washer=first), *(e._replace(seq=e.seq + 100) for e in entries(washer=first))]))
+    assert [(row.outcome, row.attempts) for row in mail.recipients] == [("relayed", 1)]
+
+
 def test_a_message_id_that_is_empty_is_no_message_id() -> None:
     mail = only(
         read(

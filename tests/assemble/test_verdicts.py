@@ -259,3 +259,12 @@ def test_the_weakest_link_on_the_way_tells_how_sure_a_row_is() -> None:
         )
     )
     assert [row.certainty.value for row in only(found).recipients] == ["likely"]
+
+
+def test_where_a_cut_line_does_not_say_where_it_went_nobody_knows() -> None:
+    log = """
+    2026-11-28 20:02:57 1xXOdN-000016-2K <= wolf@world.lab.test H=relay1.lab.test [10.77.0.14] P=esmtp S=1402 id=a@x.example
+    2026-11-28 20:02:57 1xXOdN-000016-2K => dora@delta.lab.test R=routed T=remote_smtp H=mailb
+    2026-11-28 20:02:57 1xXOdN-000016-2K Completed
+    """
+    assert rows(read(exim1=log)) == ["dora@delta.lab.test unknown exim1:1xXOdN-000016-2K"]
