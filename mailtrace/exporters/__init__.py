@@ -19,9 +19,16 @@ GROUP = "mailtrace.exporters"
 EXPORTERS = {
     "timeline": "mailtrace.exporters.timeline:Timeline",
     "json": "mailtrace.exporters.json:Json",
+    "summary": "mailtrace.exporters.summary:Table",
+    "csv": "mailtrace.exporters.csv:Csv",
+    "ndjson": "mailtrace.exporters.ndjson:Ndjson",
     "dot": "mailtrace.exporters.dot:Dot",
     "svg": "mailtrace.exporters.dot:Svg",
     "png": "mailtrace.exporters.dot:Png",
+    "bundle": "mailtrace.exporters.bundle:Bundle",
+    "junit": "mailtrace.exporters.junit:Junit",
+    "html": "mailtrace.exporters.html:Html",
+    "otlp": "mailtrace.exporters.otlp:Otlp",
 }
 """Word → class; imported when it is used, so that a run pays for what it shows only."""
 
