@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from typing import NamedTuple
 
-from mailtrace.ids import id_time, message_id_time, reply_time
-from mailtrace.model import Accepted, Attempt, ClockNote, LogEntry, MessageId, Zone
+from mailtrace.ids import id_time, is_long, message_id_time, reply_time
+from mailtrace.model import Accepted, Attempt, ClockNote, Life, LogEntry, MessageId, Zone
 
 HOUR = 3600
 DAY = 86400
+HALF_YEAR = 183 * DAY
 WIDEST = 15 * HOUR  # no zone is further from UTC, and none further from another than twice that
 ODD_OFFSETS = (20700, 31500, 45900, 49500)  # +5:45, +8:45, +12:45, +13:45: all others are whole or half hours
 OWN, REMOTE = 4, 1  # the weight of a clock on the host itself, and of one that only answered it
@@ -99,12 +100,26 @@ class Clocks:
         if found is not None:
             clock.add(entry.time, *found)
 
+    def observe_life(self, life: Life) -> None:
+        """The same from a whole message, whose lines are only read where they may tell anything new."""
+        clock = self.clock(life.host, life.origin.zone)
+        told = (
+            not life.stored or is_long(life.queue_id) or life.queue_id in life.text.partition("message-id=<")[2][:998]
+        )
+        if told and clock.listens(life.first):
+            for entry in life.entries():
+                self.observe(entry)
+
     def utc(self, host: str, zone: Zone, time: float) -> float:
         """The corrected moment of a stamp."""
         skew = self.skew.get(host, 0.0)
         if zone is Zone.UTC:
             return time - skew
         return self.clock(host, zone).utc(time) - skew
+
+    def assumed(self, host: str, zone: Zone, time: float) -> float:
+        """The moment of a stamp in the zone that is assumed for it, whatever is proved."""
+        return time if zone is Zone.UTC else self.clock(host, zone).assume(time)
 
     def unproved(self, host: str) -> bool:
         """Whether some stamps of this host were read in a zone that no ID proves."""
@@ -172,6 +187,7 @@ class Clock:
         self._counts: Counter[int] = Counter()
         self._starts: list[float] | None = None
         self._keys: list[tuple[int, int]] = []
+        self._spans: list[tuple[float, float]] = []  # the first and the last stamp by which each of them is known
         self._assumed: dict[int, float] = {}
         self._own = False
 
@@ -192,6 +208,10 @@ class Clock:
         if not self._keys:
             return ""
         return "ids" if self._own else "replies"
+
+    def listens(self, face: float) -> bool:
+        """Whether there are not tokens enough yet of the hour of a stamp."""
+        return self._counts[int(face // HOUR)] < _TOKENS_AN_HOUR
 
     def add(self, face: float, token: float, weight: int) -> None:
         """A stamp that reads `face` stands beside a token of UTC time `token`."""
@@ -216,10 +236,17 @@ class Clock:
         """UTC of a stamp; skew is not the clock's business."""
         self._settle()
         if not self._keys:
-            return self._assume(face) - self.shift
+            return self.assume(face) - self.shift
         at = max(bisect_right(self._starts or [], face) - 1, 0)
         year, offset = self._keys[at]
-        return (in_year(face, year) if year else face) - offset
+        if not year:
+            return face - offset
+        low, high = self._spans[at]
+        if face - high > HALF_YEAR:  # December, where only January tells the year
+            year -= 1
+        elif low - face > HALF_YEAR:
+            year += 1
+        return in_year(face, year) - offset
 
     def offset(self) -> float:
         """Seconds east of UTC (of the latest stretch where they change)."""
@@ -248,12 +275,14 @@ class Clock:
             return
         best = [(hour, *counter.most_common(1)[0]) for hour, counter in sorted(self._hours.items())]
         trusted = [(hour, key) for hour, key, weight in best if self._agrees(hour, key, weight, best)]
-        self._starts, self._keys = [], []
+        self._starts, self._keys, self._spans = [], [], []
         last = 0
         for hour, key in trusted:
             if not self._keys or key != self._keys[-1]:
                 self._starts.append((last + 1 + hour) / 2 * HOUR if self._keys else -math.inf)
                 self._keys.append(key)
+                self._spans.append((float(hour * HOUR), 0.0))
+            self._spans[-1] = (self._spans[-1][0], float((hour + 1) * HOUR))
             last = hour
 
     def _agrees(
@@ -264,7 +293,7 @@ class Clock:
             return True
         return any(other != hour and k == key and abs(other - hour) <= DAY // HOUR for other, k, _ in best)
 
-    def _assume(self, face: float) -> float:
+    def assume(self, face: float) -> float:
         """UTC of a stamp in the zone that is assumed, in the latest year that is not after `near`."""
         hour = int(face // HOUR)
         shift = self._assumed.get(hour)

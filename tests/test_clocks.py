@@ -64,6 +64,14 @@ def test_new_year_lies_between_two_stamps_of_a_log_without_a_year() -> None:
     assert learnt.utc("mx", Zone.YEARLESS, new.time) == utc("2026-01-01T00:00:10")
 
 
+def test_the_year_of_one_side_of_new_year_tells_that_of_the_other() -> None:
+    old = made("2025-12-31T23:59:50", "20251231235950.AAAAA1855DA0@mail.example.com")
+    new = made("2026-01-01T00:00:10", "20260101000010.BBBBB1855DA0@mail.example.com")
+    for known, other, year in ((old, new, 2026), (new, old, 2025)):
+        moment = utc(f"{year}{'-01-01T00:00:10' if other is new else '-12-31T23:59:50'}")
+        assert clocks(known).utc("mx", Zone.YEARLESS, other.time) == moment
+
+
 def test_summer_time_ends_within_a_log() -> None:
     before = made("2025-10-25T12:00:00", "20251025100000.AAAAA1855DA0@mail.example.com")
     after = made("2025-10-27T12:00:00", "20251027110000.BBBBB1855DA0@mail.example.com")

@@ -15,7 +15,8 @@ from mailtrace.hosts import HostFacts, Inventory
 from mailtrace.job import Find, Walk
 from mailtrace.model import LogEntry, LogQuery, Mail
 from mailtrace.parsers import make_parser
-from mailtrace.walk import Scene, Walked, criteria, first_query, walk
+from mailtrace.report import Report
+from mailtrace.walk import LATE, NEAR, Memory, Part, Scene, Walked, criteria, first_query, walk
 
 # 01:04:31 mx1 → filter1 (twice) → relay1 → mailbox1, mailbox2: the mail that most tests look for
 QUEUE_IDS = ("4jXnlg6dWbzRZ8x", "E4B172FCB7A", "EFF102FC074", "4jXnlg70K4zRbFH", "F10792FC074")
@@ -36,14 +37,21 @@ def lines() -> tuple[tuple[float, LogEntry], ...]:
 class Asked:
     """A source over the small fleet that remembers what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, until: float = float("inf")) -> None:
         self.queries: list[LogQuery] = []
+        self.until = until  # no later line has been written yet
 
-    def __call__(self, query: LogQuery) -> Iterator[LogEntry]:
+    def __call__(self, *queries: LogQuery) -> Iterator[LogEntry]:
+        for query in queries:
+            yield from self._answers(query)
+
+    def _answers(self, query: LogQuery) -> Iterator[LogEntry]:
         self.queries.append(query)
         all_of = [word.lower() for word in query.all_of]
         any_of = [word.lower() for word in query.any_of]
         for time, entry in lines():
+            if time > self.until:
+                continue
             raw = entry.raw.lower()
             if query.hosts and entry.host not in query.hosts:
                 continue
@@ -315,3 +323,66 @@ def test_a_word_that_only_the_mailbox_servers_line_has_leads_to_the_mail() -> No
     line = next(entry for _time, entry in lines() if "dovecot" in entry.raw and "msgid=" in entry.raw)
     word = line.raw.partition("dovecot: ")[2][:20]
     assert ask(keywords=(word,))[0].mails
+
+
+# ------------------------------------------------------------------------------------- asking again
+
+
+def test_a_later_walk_reads_only_what_came_since_and_answers_as_if_it_had_read_all() -> None:
+    fleet = Inventory({host: HostFacts() for host in truth.hosts("fleet")})
+    (moment,) = {time for time, entry in lines() if entry.queue_id == QUEUE_IDS[0] and "client=" in entry.raw}
+    memory, answers = Memory(), []
+    for now in (moment - 0.1, moment + 0.1, moment + 600.0, moment + 1200.0, moment + 4200.0):
+        asked = Asked(until=now)
+        scene = Scene(asked, fleet, covered=dict, machine="UTC", now=now, keep_entries=True)
+        found = walk(Find(message_id=MESSAGE_ID), Walk(), scene, memory)
+        answers.append((len(found.mails), [row.outcome for mail in found.mails for row in mail.recipients]))
+    assert answers[0] == (0, [])
+    assert answers[1][0] == 1
+    assert answers[2] == answers[-1] == (1, ["delivered"])
+    assert asked.queries
+    assert [query for query in asked.queries if query.start is None or query.start < moment + 1200.0 - LATE - 1] == []
+    assert tuple(hop.queue_id for hop in only(found).hops) == QUEUE_IDS
+
+
+# ----------------------------------------------------------------------------------------- a long window
+
+
+@pytest.mark.parametrize("start_host,most", [((), 2000), (("mx1",), 100)])
+def test_a_window_walked_part_by_part_tells_what_one_walk_tells(
+    start_host: tuple[str, ...], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> tuple[list[dict[str, Any]], list[Any], int]:
+        found, asked = ask(start=ARRIVED - 16, end=ARRIVED + 44, start_host=start_host)
+        return Report("", "trace", mails=found.mails).to_dict()["mails"], found.clocks, len(asked.queries)
+
+    mails, clocks, queries = told()
+    monkeypatch.setattr("mailtrace.walk.MOST", most)
+    monkeypatch.setattr("mailtrace.walk.SHORTEST", 10.0)
+    in_parts = told()
+    assert in_parts[:2] == (mails, clocks)
+    assert in_parts[2] > queries * 2, "in parts"
+    assert len(mails) > 50
+
+
+def test_a_long_window_without_a_mail_says_what_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailtrace.walk.MOST", 0)
+    monkeypatch.setattr("mailtrace.walk.SHORTEST", 5.0)
+    found, _ = ask(start=ARRIVED - 7200, end=ARRIVED - 7100)
+    assert not found.mails
+    assert found.begun == []
+
+
+def test_parts_of_a_window_follow_each_other_over_the_time_that_logs_cover() -> None:
+    whole = Part(0.0, 1_000_000.0, first=True, last=True)
+    for covered in ({}, {"a": (500_000.0, 600_000.0), "b": (520_000.0, 650_000.0)}, {"a": (2e6, 3e6)}):
+        pieces = whole.pieces(covered)
+        assert [piece.start for piece in pieces[1:]] == [piece.end for piece in pieces[:-1]]
+        assert (pieces[0].start, pieces[-1].end) == (0.0, 1_000_000.0)
+        assert all(piece.start < piece.end for piece in pieces)
+        assert [piece for piece in pieces if piece.first] == pieces[:1]
+        assert [piece for piece in pieces if piece.last] == pieces[-1:]
+        moments = [piece.start for piece in pieces[1:]]
+        assert [sum(piece.has(moment) for piece in pieces) for moment in (-1.0, *moments, 2e9)] == [1] * 9
+    inner = whole.pieces({"a": (500_000.0, 600_000.0)})[1:-1]
+    assert all(500_000.0 - NEAR <= piece.start < piece.end <= 600_000.0 + NEAR for piece in inner)
