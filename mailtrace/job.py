@@ -12,7 +12,7 @@ from pathlib import Path
 from mailtrace.config import Config, OpenSearchConfig, SshConfig, Tracing
 from mailtrace.expect import Expect
 from mailtrace.hosts import Inventory
-from mailtrace.model import HostLogs, Warning_
+from mailtrace.model import HostLogs, Letter, Warning_
 from mailtrace.secret import Redactor, Secret
 
 Option = str | int | float | bool | tuple[str, ...] | Mapping[str, Secret] | None
@@ -30,6 +30,11 @@ class Find:
     start_host: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
     any_of: tuple[str, ...] = ()
+    keys_from: str = ""  # a file of keys, absolute, or "-"; read when the job runs
+    keys_column: str = ""
+    keys: tuple[str, ...] = ()  # what that file holds
+    eml: str = ""  # a message in hand, absolute, or "-"; read when the job runs
+    letter: Letter | None = None  # what it tells
     message_id: str = ""
     sender: str | None = None  # "" is the null sender of bounces
     recipient: str = ""
@@ -119,10 +124,20 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a tracing job is limited to: one round, and the lines between two moments (UTC seconds)."""
+
+    once: bool = False
+    since: float | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job, ready to run. `path` is its file, None for a dict.
 
-    `origins` tells for every value where it came from: {"walk.max_hops": "command line"}.
+    `now` (UTC seconds) is the moment it is played at, None for the real one. `origins` tells for every value where it
+    came from: {"walk.max_hops": "command line"}.
     """
 
     kind: str = "trace"
@@ -135,9 +150,12 @@ class Job:
     walk: Walk = field(default_factory=Walk)
     export: tuple[Export, ...] = ()
     expect: tuple[Expect, ...] = ()
+    wait: float = 0.0  # seconds to ask again until every fate is final
     tracing: Tracing = field(default_factory=Tracing)
+    bounds: Bounds = field(default_factory=Bounds)
     on_unreachable: str = "fail"
     path: Path | None = None
+    now: float | None = None
     warnings: tuple[Warning_, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
 

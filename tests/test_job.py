@@ -11,9 +11,9 @@ from mailtrace.times import duration
 RULES = schema("job")
 READ = {"time", "time_range", "since", "until", "time_zone"}
 """Keys of `find` that become the window and its zone."""
-MEANT = {"start", "end", "zone"}
-NOT_KEPT = {"version", "vars", "description"}
-ADDED = {"inventory", "path", "warnings", "origins"}
+MEANT = {"start", "end", "zone", "keys", "letter"}
+NOT_KEPT = {"version", "vars", "description", "extends"}
+ADDED = {"bounds", "inventory", "now", "path", "warnings", "origins"}
 
 
 def test_the_schema_and_the_job_have_the_same_sections() -> None:

@@ -11,20 +11,23 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mailtrace.config import Config
 from mailtrace.errors import RequestError
 from mailtrace.job import Job
-from mailtrace.load.check import Schema, below, check, data_folder, fill, resolve, schema
+from mailtrace.load.check import Schema, below, check, data_folder, fill, resolve, rules_of, schema
 from mailtrace.load.fleet import SECRETS, Values, at_home, find_method, read_config, unread
+from mailtrace.load.jobtest import ENDINGS as TEST_ENDINGS
+from mailtrace.load.jobtest import JobTest, read_test
 from mailtrace.load.overrides import Override, override, read_sets, read_variables
+from mailtrace.load.parents import inherit, no_recipe, recipe, recipes, shown_path
 from mailtrace.load.question import Around, read_job
 from mailtrace.load.tree import MOST_BYTES, Node, from_python, from_yaml, name_paths, to_yaml
 from mailtrace.load.variables import Broken, Variables, literal
-from mailtrace.problem import Problem
+from mailtrace.problem import Problem, did_you_mean
 from mailtrace.secret import Redactor, Secret
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "ConfigLike",
     "Document",
     "JobLike",
+    "at_home",
     "data_folder",
     "find_config",
     "lint",
@@ -39,6 +43,11 @@ __all__ = [
     "literal",
     "load_config",
     "load_job",
+    "load_test",
+    "no_recipe",
+    "read_document",
+    "recipe",
+    "recipes",
     "schema",
     "to_yaml",
 ]
@@ -55,7 +64,7 @@ ENTRY_POINTS = {"source": "mailtrace.sources", "parse": "mailtrace.parsers", "ex
 
 _RELATIVE = "the path is relative to the job file"
 _SECRET_KEY = re.compile(r"\b(?:password|passphrase|sudo_pass|authorization)\b", re.IGNORECASE)
-_JOB_KEYS = frozenset({"version", "kind", "vars", "find", "source", "parse", "walk", "export", "expect"})
+_JOB_KEYS = frozenset({"version", "kind", "extends", "vars", "find", "source", "parse", "walk", "export", "expect"})
 _CONFIG_KEYS = frozenset({"method", "ssh_config", "opensearch_config", "files_config", "clusters", "domain", "hosts"})
 
 
@@ -105,27 +114,35 @@ def load_job(
     config: ConfigLike = None,
     limit: Sequence[str] = (),
     secrets: Mapping[str, str] | None = None,
+    now: float | None = None,
 ) -> Job:
     """Load a job from a file or a mapping.
 
-    `variables` are `-e`: {"who": "x@y"} or ["who=x@y"]; `sets` are `--set`: {"walk.max_hops": 5} or
-    ["walk.max_hops=5"], those under `config.` reach into the config; `config` is `-c` and leads over the job's own;
-    `limit` are hosts and clusters. A `Job` is returned as it is. Raises `RequestError` with every problem of the job
-    and of its config.
+    `"@name"` is a recipe that comes with mailtrace. `variables` are `-e`: {"who": "x@y"} or ["who=x@y"]; `sets` are
+    `--set`: {"walk.max_hops": 5} or ["walk.max_hops=5"], those under `config.` reach into the config; `config` is `-c`
+    and leads over the job's own;
+    `limit` are hosts and clusters; `now` (UTC seconds) is the moment that "2h ago" counts from, by default the real
+    one. A `Job` is returned as it is. Raises `RequestError` with every problem of the job and of its config.
     """
     if isinstance(job, Job):
         return job
     problems: list[Problem] = []
+    if isinstance(job, str) and job.startswith("@"):
+        found = recipe(job[1:])
+        if found is None:
+            message, hint = no_recipe(job[1:])
+            raise RequestError([Problem(message, hint=hint)])
+        job = found
     given = read_variables(variables, problems)
     values = [*read_sets(sets, problems), *_overrides(secrets, "config.")]
-    loaded = _job(job, problems, given, values, config, list(limit), linting=False)
+    loaded = _job(job, problems, given, values, config, list(limit), linting=False, now=now)
     if problems or loaded is None:
         raise RequestError(_sorted(problems))
     return loaded
 
 
 def lint(paths: Iterable[str | Path]) -> list[Problem]:
-    """Every problem of these jobs and configs (folders: all *.yaml and *.yml in them), without running them.
+    """Every problem of these jobs, tests and configs (folders: all *.yaml and *.yml in them), without running them.
 
     A job that names no config is read with the one that `find_config` has; without one its hosts are not checked.
     """
@@ -136,7 +153,9 @@ def lint(paths: Iterable[str | Path]) -> list[Problem]:
             problems.append(Problem("there is no *.yaml in this folder", str(path)))
         for file in files:
             tree, found = _open(file, "job")
-            if tree is not None and _is_config(tree):
+            if tree is not None and file.name.endswith(TEST_ENDINGS):
+                problems += [*found, *load_test(file)[1]]
+            elif tree is not None and _is_config(tree):
                 read = _config(file, problems, [], {})
                 problems += unread(read.config, read.tree, read.config.method) if read else []
             elif tree is None:
@@ -146,17 +165,29 @@ def lint(paths: Iterable[str | Path]) -> list[Problem]:
     return _sorted(problems)
 
 
+def load_test(path: str | Path) -> tuple[JobTest | None, list[Problem]]:
+    """A NAME.test.yaml with the job it plays, or every problem of both and of the config."""
+    tree, problems = _open(path, "job")
+    if tree is None or not _mapping(tree, "test", problems) or problems:
+        return None, problems
+    if "job" not in tree.value and {"kind", "find", "method"} & set(tree.value):
+        return None, [tree.problem("this is no test: a test names its job under job:", "mailtrace play runs a job")]
+    try:
+        test, problems = read_test(tree, Path(path), load_job)
+    except OSError as error:
+        return None, [Problem(str(error), str(path))]
+    return test, _sorted(problems)
+
+
 def lintable(path: str | Path) -> list[Path]:
     """What `lint` reads: a file, or all YAML files of a folder and of those below it that are not hidden."""
-    folder = Path(path)
-    if not folder.is_dir():
-        return [folder]
-    return sorted(
-        file
-        for ending in ("*.yaml", "*.yml")
-        for file in folder.rglob(ending)
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    )
+    if not os.path.isdir(path):  # noqa: PTH112 - pathlib raises for a name that is too long
+        return [Path(path)]
+    found: list[Path] = []
+    for folder, folders, names in os.walk(path):  # what goes away meanwhile, or may not be read, is left out
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(folder, name) for name in names if name.endswith((".yaml", ".yml")) and name[0] != "."]
+    return sorted(file for file in found if file.is_file())
 
 
 # -------------------------------------------------------------------------------------------- documents
@@ -261,14 +292,14 @@ def _read_config(
         override(tree, each, problems)
     problems += Variables({}, {}, os.environ, own=False).fill(_fresh(tree))
     name_paths(tree, tree.path)
-    rules = schema("config")
+    rules = rules_of("config")
     tree.drop_broken()
     problems += check(tree, rules)
     if tree.get("method") is None:
         tree.value["method"] = Node(find_method(tree), origin="default")
     fill(tree, rules, rules)
     name_paths(tree)
-    values = Values(_words("parse", schema("job")))
+    values = Values(_words("parse", rules_of("job")))
     config = read_config(tree, values, base, path, configured)
     problems += values.problems
     return _Read(config, tree)
@@ -293,6 +324,7 @@ def _others(section: str) -> tuple[str, ...]:
     return tuple(point.name for point in entry_points(group=ENTRY_POINTS[section]))
 
 
+@cache
 def _job_rules() -> Schema:
     """The job's schema with the modules of other packages, and without the config's, which is checked by itself."""
     rules = schema("job")
@@ -313,6 +345,7 @@ def _job(
     limit: list[str],
     *,
     linting: bool,
+    now: float | None = None,
 ) -> Job | None:
     """A job and its config, with every problem of both."""
     is_file = not isinstance(source, Mapping)
@@ -321,6 +354,9 @@ def _job(
     if opened is None or not _mapping(opened, "job", problems):
         return None
     tree = opened
+    path = Path(source) if is_file else None
+    base = Path.cwd() / path.parent if path else Path.cwd()
+    problems += inherit(tree, base, _variables(tree, given), _read_parent, path)
     for each in sets:
         if not each.path.startswith("config."):
             override(tree, each, problems)
@@ -331,8 +367,7 @@ def _job(
     if is_file:
         problems += _literal_secrets(tree, rules, variables)
     problems += variables.fill(tree)
-    path = Path(source) if is_file else None
-    base = Path.cwd() / path.parent if path else Path.cwd()
+    problems += _misspelt(tree, given)
     inner = [Override(each.path[7:], *each[1:]) for each in sets if each.path.startswith("config.")]
     read = _config_of(tree, problems, inner, config, base, given, linting=linting)
     tree.drop_broken()
@@ -343,20 +378,51 @@ def _job(
     fill(tree, rules, rules)
     name_paths(tree)
     values = Values(_words("parse", rules))
-    ours = frozenset(schema("job")["$defs"]["export"]["properties"])
-    around = Around(
-        read.config if read else None, read.tree if read else Node({}), base, path, time.time(), limit, ours
-    )
+    ours = frozenset(rules_of("job")["$defs"]["export"]["properties"])
+    moment = time.time() if now is None else now
+    fleet, fleet_tree = read or (None, Node({}))
+    around = Around(fleet, fleet_tree, base, path, moment, limit, ours, played=now)
     loaded = read_job(tree, values, around)
     problems += values.problems
     problems[:] = _hidden(problems, secrets)
     return loaded
 
 
+def _read_parent(path: Path) -> tuple[Node | None, list[Problem]]:
+    return _open(path, "job")
+
+
+def read_document(path: str | Path) -> Node:
+    """A job file with what it extends, as it is written: variables and defaults are not put in.
+
+    Raises `RequestError` where it, or a parent, cannot be read.
+    """
+    tree, problems = _open(path, "job")
+    if tree is not None and _mapping(tree, "job", problems):
+        file = Path(path)
+        problems += inherit(tree, Path.cwd() / file.parent, _variables(tree, {}), _read_parent, file)
+    if tree is None or problems:
+        raise RequestError(_sorted(problems))
+    return tree
+
+
 def _variables(tree: Node, given: Mapping[str, str]) -> Variables:
     node = tree.at("vars")
     defined = node.value if isinstance(node.value, dict) else {}
     return Variables(given, {name: child.copy() for name, child in defined.items()}, os.environ)
+
+
+def _misspelt(tree: Node, given: Mapping[str, str]) -> list[Problem]:
+    """Variables of the command line that nothing in the job asks for, and that are nearly called like one of it.
+
+    Any other may be for another of several jobs.
+    """
+    node = tree.at("vars")
+    defined = node.value if isinstance(node.value, dict) else {}
+    asked = "".join(each.template for each in tree.walk() if each.template is not None)
+    strangers = [name for name in given if name not in defined and f"${{{name}}}" not in asked]
+    near = {name: did_you_mean(name, defined.keys() - given.keys()) for name in strangers}
+    return [Problem(f"there is no variable {name[:60]}", path="-e", hint=hint) for name, hint in near.items() if hint]
 
 
 def _config_of(
@@ -411,14 +477,7 @@ def _config_file(own: Node, problems: list[Problem], overrides: list[Override], 
         what = f'"{own.value[:200]}" is a folder' if folder else f'there is no config "{own.value[:200]}"'
         problems.append(own.problem(what, "" if own.value.startswith(("/", "~")) else _RELATIVE))
         return None
-    return _config(_shown_path(path), problems, overrides, {})
-
-
-def _shown_path(path: Path) -> Path:
-    """A path as a reader wants it: without `x/../`, relative where it is below the working directory."""
-    plain = os.path.normpath(path)
-    here = str(Path.cwd())
-    return Path(os.path.relpath(plain, here) if plain.startswith(here + os.sep) else plain)
+    return _config(shown_path(path), problems, overrides, {})
 
 
 def _is_config(tree: Node) -> bool:
@@ -433,7 +492,7 @@ def _is_config(tree: Node) -> bool:
 def _literal_secrets(tree: Node, rules: Schema, variables: Variables) -> list[Problem]:
     """Secrets that are written into a job file, also into a fleet in it: they would go into version control."""
     config = tree.get("config")
-    fleet = schema("config")
+    fleet = rules_of("config")
     nodes = [*_secret_nodes(tree, rules, rules)]
     if config is not None and isinstance(config.value, dict):
         nodes += _secret_nodes(config, fleet, fleet)
@@ -456,7 +515,7 @@ def _literal_secrets(tree: Node, rules: Schema, variables: Variables) -> list[Pr
 
 def _secret_texts(tree: Node, name: str) -> list[str]:
     """Every text that stands where the schema wants a secret, also of a wrong type."""
-    rules = schema(name)
+    rules = rules_of(name)
     nodes = list(_secret_nodes(tree, rules, rules))
     config = tree.get("config")
     texts = _secret_texts(config, "config") if name == "job" and config is not None else []

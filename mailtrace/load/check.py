@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,14 +35,16 @@ def data_folder() -> Path:
 
 
 @lru_cache(maxsize=8)
-def _schema_text(name: str) -> str:
-    return (data_folder() / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8")
+def rules_of(name: str) -> Schema:
+    """The JSON Schema `job`, `config`, `report` or `event`, read once for all who ask: nobody may change it."""
+    text = (data_folder() / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8")
+    loaded: Schema = json.loads(text)
+    return loaded
 
 
 def schema(name: str) -> Schema:
-    """The JSON Schema `job`, `config`, `report` or `event`; the caller's own, to change at will."""
-    loaded: Schema = json.loads(_schema_text(name))
-    return loaded
+    """The same; the caller's own, to change at will."""
+    return deepcopy(rules_of(name))
 
 
 def check(tree: Node, rules: Schema) -> list[Problem]:
@@ -180,6 +183,9 @@ def _explain(error: Any, node: Node, parent: Node | None, last: str | int | None
         return [_mistyped(node, called, rules)], []
     if kind == "enum":
         return [_not_among(node, called, rules)], []
+    if kind == "required":
+        missing = next(name for name in error.validator_value if name not in node.value)
+        return [node.problem(f"{missing} is missing: {rules['properties'][missing]['description']}")], []
     if kind == "minProperties":
         listed = ", ".join(rules.get("properties", {}))
         return [node.problem(f"which {_title(rules)}? One key names it: {listed}")], []

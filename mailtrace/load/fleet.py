@@ -150,7 +150,7 @@ def read_config(tree: Node, values: Values, base: Path, path: Path | None, confi
         clusters={name: values.hosts(node) for name, node in (tree.at("clusters").value or {}).items()},
         domain=text(tree.at("domain")),
         hosts=_facts(tree.at("hosts"), values),
-        tracing=read_tracing(tree.at("tracing")),
+        tracing=read_tracing(tree.at("tracing"), base),
         on_unreachable=text(tree.at("on_unreachable")),
         auto_continue=tree.at("auto_continue").value is True,
         path=path,
@@ -159,14 +159,22 @@ def read_config(tree: Node, values: Values, base: Path, path: Path | None, confi
     )
 
 
-def read_tracing(node: Node) -> Tracing:
-    """How continuous tracing goes round."""
+def read_tracing(node: Node, base: Path) -> Tracing:
+    """How continuous tracing goes round; `base` is the folder that relative paths of PEM files start from."""
     state = text(node.at("state"))
     return Tracing(
         sleep_seconds=node.at("sleep_seconds").plain(Tracing().sleep_seconds),
         hold_rounds=node.at("hold_rounds").plain(Tracing().hold_rounds),
         go_back_seconds=node.at("go_back_seconds").plain(Tracing().go_back_seconds),
         state=str(Path.cwd() / at_home(state)) if state else "",
+        endpoint=text(node.at("endpoint")),
+        headers={name: Secret(str(child.plain(""))) for name, child in (node.at("headers").value or {}).items()},
+        timeout=node.at("timeout").plain(Tracing().timeout),
+        compression=text(node.at("compression")),
+        ca_file=local_path(text(node.at("ca_file")), base),
+        cert_file=local_path(text(node.at("cert_file")), base),
+        key_file=local_path(text(node.at("key_file")), base),
+        addresses=text(node.at("addresses")) or Tracing().addresses,
     )
 
 
@@ -191,6 +199,7 @@ def _ssh(node: Node, values: Values, base: Path) -> SshConfig:
         ssh_config_file=local_path(text(node.at("ssh_config_file")), base),
         known_hosts=tuple(local_path(each, base) for each in texts(node.at("known_hosts"))),
         host_keys=text(node.at("host_keys")),
+        transport=text(node.at("transport")),
         forks=node.at("forks").plain(SshConfig().forks),
         host_config=_host_config(node.at("host_config"), values, None),
         hosts=_hosts(node, values, None),
@@ -215,12 +224,15 @@ def _opensearch(node: Node, values: Values, base: Path) -> OpenSearchConfig:
         ca_certs=local_path(text(node.at("ca_certs")), base),
         client_cert=local_path(text(node.at("client_cert")), base),
         client_key=local_path(text(node.at("client_key")), base),
+        aws_region=text(node.at("aws_region")),
+        aws_service=text(node.at("aws_service")),
         index=text(node.at("index")),
         use_ssl=node.at("use_ssl").value is True,
         verify_certs=node.at("verify_certs").value is True,
         time_zone=values.zone(zone) or OpenSearchConfig().time_zone,
         own_zone=zone.origin != "default" and bool(zone.value),
         timeout=node.at("timeout").plain(OpenSearchConfig().timeout),
+        max_bytes_in_flight=node.at("max_bytes_in_flight").plain(OpenSearchConfig().max_bytes_in_flight),
         preset=text(node.at("preset")),
         mapping=OpenSearchMapping(**fields),
     )
@@ -324,11 +336,16 @@ def unread(config: Config, tree: Node, method: str) -> list[Problem]:
     at = section if section.place.file else tree
     if method == "opensearch":
         search = config.opensearch_config
-        return [
+        lacking = [
             at.problem(f"opensearch_config needs {name}", "see config.yaml.sample")
             for name, value in (("host", search.host or search.hosts), ("index", search.index))
             if not value
         ]
+        urls = [
+            key for key, names in (("host", (search.host,)), ("hosts", search.hosts)) if any("/" in n for n in names)
+        ]
+        no_url = "a host is a name or an address, not a URL"
+        return lacking + [section.at(key).problem(no_url, "use_ssl says whether it speaks https") for key in urls]
     default = config.host_config(method).log_files
     problems = [
         section.at("hosts", name).problem(f"no log_files for {name}", "set them there or in host_config", at_key=True)

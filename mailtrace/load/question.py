@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from mailtrace import times
 from mailtrace.config import Config, Tracing
-from mailtrace.expect import OUTCOMES, Expect, Value, compare
+from mailtrace.expect import FREE, OUTCOMES, Expect, Value, compare
 from mailtrace.hosts import HostFacts, Inventory
 from mailtrace.job import (
+    Bounds,
     Export,
     FilesSource,
     Find,
@@ -26,6 +27,7 @@ from mailtrace.job import (
     SshSource,
     Walk,
 )
+from mailtrace.load.check import resolve, rules_of
 from mailtrace.load.fleet import (
     METHODS,
     SECTIONS,
@@ -40,6 +42,7 @@ from mailtrace.load.fleet import (
 )
 from mailtrace.load.tree import Node
 from mailtrace.model import HostLogs, Warning_
+from mailtrace.otlp.endpoint import Endpoint
 from mailtrace.problem import Problem, did_you_mean
 from mailtrace.secret import Secret
 
@@ -49,6 +52,9 @@ MOST_HINTS = 30
 _SHARES = ("all", "any", "none")
 _NUMBERS = frozenset({"count", "recipients", "hops", "attempts"})
 _BREAK = re.compile(r"[\r\n\0]")
+
+_BOUNDS = frozenset({"once", "since", "until"})
+"""Keys of a job's tracing that no config has."""
 
 
 class Around(NamedTuple):
@@ -62,6 +68,7 @@ class Around(NamedTuple):
     limit: Sequence[str]
     job_schema_exports: frozenset[str]  # the exporters of the schema; others are someone else's
     lint: bool = False
+    played: float | None = None  # `now`, where it is not the real one
 
 
 def read_job(tree: Node, values: Values, around: Around) -> Job:
@@ -115,10 +122,13 @@ class _Reader:
                 self.values.tried(self.tree.at("walk", "max_age"), times.duration, Walk().max_age),
             ),
             export=self._exports(),
-            expect=tuple(self._expect(name, node) for name, node in self.steps("expect")),
+            expect=tuple(each for name, node in self.steps("expect") for each in self._expects(name, node)),
+            wait=self._wait(sources, find),
             tracing=self._tracing(),
+            bounds=self._bounds(),
             on_unreachable=self.config.on_unreachable if unreachable.origin == "default" else text(unreachable),
             path=self.around.path,
+            now=self.around.played,
             warnings=tuple(self.warnings),
             origins={**{f"config.{k}": v for k, v in self.config.origins.items()}, **origins(self.tree)},
         )
@@ -145,6 +155,8 @@ class _Reader:
                 self._one_line(child)
         for name in ("message_id", "sender", "recipient", "queue_id", "subject", "client", "sasl_user"):
             self._one_line(node.at(name))
+        if text(node.at("keys_from")) == text(node.at("eml")) == "-":
+            self.values.wrong(node.at("eml"), "standard input cannot be both keys_from and eml", "name a file for one")
         zone = self._zone(node.at("time_zone"))
         start, end = self._window(node, zone)
         given = node.at("sender")
@@ -153,6 +165,9 @@ class _Reader:
             start_host=start_host,
             keywords=texts(node.at("keywords")),
             any_of=texts(node.at("any_of")),
+            keys_from=local_path(text(node.at("keys_from")), self.around.base),
+            keys_column=text(node.at("keys_column")),
+            eml=local_path(text(node.at("eml")), self.around.base),
             message_id=_bare(text(node.at("message_id"))),
             sender=None if sender is None else _bare(sender),
             recipient=_bare(text(node.at("recipient"))),
@@ -202,6 +217,8 @@ class _Reader:
         if time is not None:
             return time - reach, time + reach
         end = self.around.now if until is None and since is not None else until
+        if end == self.around.now and text(self.tree.at("wait")):
+            end += self.values.tried(self.tree.at("wait"), times.duration, 0.0)  # what comes meanwhile is meant too
         if since is not None and end is not None and end < since:
             at = nodes["until" if "until" in given else "since"]
             hint = "" if "until" in given else "since is in the future"
@@ -396,8 +413,25 @@ class _Reader:
         own = {key: _option(child) for key, child in options.value.items() if key != "to"}
         if name in self.around.job_schema_exports and "time_zone" in own:
             own["time_zone"] = self.values.zone(options.at("time_zone")) or times.LOCAL
+        if name == "otlp":
+            own |= self._back_end(options)
         to = text(given) or "-"
         return Export(name, to if to == "-" else self._output(given, to), own)
+
+    def _back_end(self, options: Node) -> dict[str, Option]:
+        """Where traces go and how: what the export does not set is the config's; its files are the job's."""
+        out: dict[str, Option] = {}
+        for key in options.value:
+            node = options.at(key)
+            if node.origin == "default" and (configured := getattr(self.config.tracing, key)):
+                out[key] = configured
+            elif key.endswith("_file"):
+                out[key] = local_path(text(node), self.around.base)
+        try:
+            Endpoint.of({**{key: _option(options.at(key)) for key in options.value}, **out})
+        except ValueError as error:
+            self.values.wrong(options.at("endpoint"), str(error))
+        return out
 
     def _output(self, node: Node, to: str) -> str:
         """An absolute path; what a variable put in stays inside the folder written before it."""
@@ -417,29 +451,74 @@ class _Reader:
             self.values.wrong(node, f'"{to[:80]}" is a folder', "add the file's name")
         return target
 
+    def _wait(self, sources: Iterable[Source], find: Find) -> float:
+        node = self.tree.at("wait")
+        logs = [log for source in sources if isinstance(source, FilesSource) for log in source.logs]
+        reads_stdin = any("-" in log.log_files for log in logs)
+        for key in ("keys_from", "eml"):
+            if reads_stdin and getattr(find, key) == "-":
+                self.values.wrong(self.tree.at("find", key), "standard input is a log already", "name a file")
+        if not text(node):
+            return 0.0
+        if reads_stdin:
+            self.values.wrong(node, "standard input cannot be read again", "name a log file, or leave wait out")
+        if self.kind == "tracing":
+            self.values.wrong(node, "a tracing job has no wait", "it goes on for ever by itself")
+        return self.values.tried(node, times.duration, 0.0)
+
     def _tracing(self) -> Tracing:
         """The job's own tracing keys over the config's."""
-        own = read_tracing(self.tree.at("tracing"))
+        own = read_tracing(self.tree.at("tracing"), self.around.base)
         node = self.tree.at("tracing")
-        said = {child: getattr(own, child) for child in (node.value or {}) if node.at(child).origin != "default"}
+        said = {
+            child: getattr(own, child)
+            for child in (node.value or {})
+            if child not in _BOUNDS and node.at(child).origin != "default"
+        }
         return replace(self.config.tracing, **said)
+
+    def _expects(self, name: str, node: Node) -> list[Expect]:
+        if name not in FREE:
+            return [self._expect(name, node)]
+        found = []
+        for path, child in (node.value or {}).items():
+            if problem := _no_such_path(path):
+                self.values.problems.append(child.problem(*problem, at_key=True))
+            value = tuple(each.value for each in child.value) if isinstance(child.value, list) else child.value
+            found.append(Expect(name, value, f"{name} {path}: {_shown(child)}", path, _where(child)))
+        return found
+
+    def _bounds(self) -> Bounds:
+        """What continuous tracing is limited to."""
+        node = self.tree.at("tracing")
+
+        def moment(name: str) -> float | None:
+            def read(said: str) -> float:
+                return times.moment(said, self.around.now)
+
+            return self.values.tried(node.at(name), read, None)
+
+        since, until = moment("since"), moment("until")
+        if since is not None and until is not None and until < since:
+            self.values.wrong(node.at("until"), "tracing would end before it begins", "until lies before since")
+        return Bounds(bool(node.at("once").plain(False)), since, until)
 
     def _expect(self, name: str, node: Node) -> Expect:
         value: Value = node.plain("")
         shown = _shown(node)
         if name == "within":
             value = self.values.tried(node, times.duration, 0.0)
-        elif name in _NUMBERS or (name in OUTCOMES and value not in _SHARES):
+        elif name in _NUMBERS or (name in OUTCOMES and not _is_share(value)):
             self._number(node, shares=name in OUTCOMES)
-        elif name in {"path_includes", "path_excludes"}:
-            value = self._expand(_each(node))
+        elif name in {"via", "not_via"}:
+            value = tuple(self._expand([each]) for each in _each(node))
         elif name == "outcome":
             value = texts(node)
             for each in _each(node):
                 if each.value not in OUTCOMES:
                     near = did_you_mean(each.value, OUTCOMES) or f"there are: {', '.join(OUTCOMES)}"
                     self.values.wrong(each, f'there is no outcome "{each.value[:60]}"', near)
-        return Expect(name, value, f"{name}: {shown}")
+        return Expect(name, value, f"{name}: {shown}", place=_where(node))
 
     def _number(self, node: Node, *, shares: bool) -> None:
         try:
@@ -447,9 +526,39 @@ class _Reader:
         except ValueError as error:
             message, _, hint = str(error).partition("; ")
             if shares:
-                message = f'"{str(node.value)[:40]}" is not {", ".join(_SHARES)}, a number or a comparison'
+                message = f'"{str(node.value)[:40]}" is not {", ".join(_SHARES)}, a number, a comparison or an address'
                 hint = did_you_mean(str(node.value), _SHARES) or hint
             self.values.wrong(node, message, hint)
+
+
+def _is_share(value: Value) -> bool:
+    """Whether an outcome is expected of all, any, none or one recipient, rather than of a number of them."""
+    return isinstance(value, bool) or value in _SHARES or "@" in str(value)
+
+
+def _where(node: Node) -> str:
+    """Where a value stands, as its reader finds it."""
+    return node.problem("").place
+
+
+def _no_such_path(path: str) -> tuple[str, str] | None:
+    """What is wrong with a path of the report, and what was perhaps meant; None for one that there is."""
+    root = rules_of("report")
+    rules, walked = root, ""
+    for key in path.split("."):
+        while "items" in (rules := resolve(rules, root)):
+            rules = rules["items"]
+        known = rules.get("properties", {})
+        if key not in known:
+            where = f"{walked or 'the report'} has"
+            hint = did_you_mean(key, known) or (f"there are: {', '.join(known)}" if known else "")
+            return f'{where} no "{key[:60]}"', hint
+        rules, walked = known[key], f"{walked}.{key}".lstrip(".")
+    while "items" in (rules := resolve(rules, root)):
+        rules = rules["items"]
+    if rules.get("properties"):
+        return f'"{path}" is not a value but holds several', f"there are: {', '.join(rules['properties'])}"
+    return None
 
 
 def _each(node: Node) -> list[Node]:
@@ -478,5 +587,7 @@ def _option(node: Node) -> Option:
 def _shown(node: Node) -> str:
     """What an expectation is held to, as its reader wrote it."""
     if isinstance(node.value, list):
-        return ", ".join(texts(node))
+        return ", ".join(_shown(each) for each in node.value)
+    if node.value is None:
+        return "null"
     return str(node.value).lower() if isinstance(node.value, bool) else str(node.value)

@@ -311,6 +311,8 @@ class _Composer:
             hint = 'put a text with ": " into quotes'
         elif "alias" in said or "anchor" in said or "cannot start any token" in said:
             hint = "put a text that begins with *, &, @, %, ! or ` into quotes"
+        elif "nesting depth" in said:  # libyaml's own limit, which it may reach before we see ours
+            said = f"nested more than {DEEPEST} deep"
         return Problem(f"YAML: {said}", place.file, place.line, place.col, excerpt=place.excerpt, hint=hint)
 
     def take(self, event: Any) -> None:

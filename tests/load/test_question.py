@@ -217,6 +217,7 @@ def test_a_hosts_own_parser_leads_over_the_jobs_and_that_over_the_defaults() -> 
         ({"clusters": {"c": ["a"]}}, "names no log_files"),
         ({"opensearch_config": {"host": "h"}}, "needs index"),
         ({"opensearch_config": {"index": "i"}}, "needs host"),
+        ({"opensearch_config": {"host": "http://x:9200", "index": "i"}}, "not a URL"),
         ({"method": "files"}, "names no host"),
     ],
 )
@@ -266,7 +267,25 @@ def test_without_an_export_the_kind_says_what_is_shown() -> None:
     assert [export.name for export in load().export] == ["timeline"]
     assert load().export[0].options == {"all": False, "time_zone": "local", "color": "auto", "width": 0}
     assert load(kind="graph").export == (Export("dot", "-", {}),)
-    assert load(kind="tracing").export[0].options["endpoint"] == "http://localhost:4317"
+    assert load(kind="tracing").export[0].options["endpoint"] == ""
+
+
+def test_where_traces_go_is_the_export_s_then_the_config_s() -> None:
+    told = {"endpoint": "http://a:4317", "headers": {"x": "hunter2"}, "ca_file": "ca.pem", "addresses": "hash"}
+    config = {**FLEET, "tracing": told}
+    mine = load(config, export=[{"otlp": {"endpoint": "http://b:4317", "cert_file": "c.pem", "key_file": "k.pem"}}])
+    options = mine.export[0].options
+    assert (options["endpoint"], options["addresses"], options["timeout"]) == ("http://b:4317", "hash", 0)
+    assert options["headers"] == {"x": Secret("hunter2")}
+    assert (options["ca_file"], options["key_file"]) == (str(Path.cwd() / "ca.pem"), str(Path.cwd() / "k.pem"))
+    assert mine.redactor.redact("hunter2") == "****"
+
+
+@pytest.mark.parametrize("endpoint", ["localhost:4317", "ftp://a", "http://me:hunter2@a:4317"])
+def test_an_endpoint_that_is_none_is_a_problem_that_keeps_its_password(endpoint: str) -> None:
+    (problem,) = problems(export=[{"otlp": {"endpoint": endpoint}}])
+    assert "endpoint" in problem
+    assert "hunter2" not in problem
 
 
 def test_headers_of_an_export_are_secrets() -> None:
@@ -288,7 +307,7 @@ def test_headers_of_an_export_are_secrets() -> None:
         ({"find": {"start_host": "mx["}}, "is not a range"),
         ({"find": {"start_host": "nowhere"}}, "there are: mx, mx1, mx2, mail"),
         ({"version": 2}, '"version" must be 1'),
-        ({"expect": [{"path_includes": "mx3"}]}, 'there is no host or cluster "mx3"'),
+        ({"expect": [{"via": "mx3"}]}, 'there is no host or cluster "mx3"'),
         ({"expect": [{"outcome": "deliverd"}]}, 'did you mean "delivered"?'),
         ({"expect": [{"hops": "few"}]}, "is not a number or a comparison"),
         ({"expect": [{"found": True, "count": 1}]}, "one key names the expectation"),
@@ -311,12 +330,34 @@ def test_a_range_of_unknown_hosts_is_not_told_host_by_host() -> None:
 
 def test_expectations_are_read() -> None:
     job = load(
-        expect=[{"delivered": "all"}, {"within": "1m"}, {"path_includes": ["mx"]}, {"found": False}, {"count": ">= 2"}]
+        expect=[{"delivered": "all"}, {"within": "1m"}, {"via": ["mx", "mail"]}, {"found": False}, {"count": ">= 2"}]
     )
     assert job.expect == (
-        Expect("delivered", "all", "delivered: all"),
-        Expect("within", 60.0, "within: 1m"),
-        Expect("path_includes", ("mx1", "mx2"), "path_includes: mx"),
-        Expect("found", value=False, text="found: false"),
-        Expect("count", ">= 2", "count: >= 2"),
+        Expect("delivered", "all", "delivered: all", place="expect[0].delivered"),
+        Expect("within", 60.0, "within: 1m", place="expect[1].within"),
+        Expect("via", (("mx1", "mx2"), ("mail",)), "via: mx, mail", place="expect[2].via"),
+        Expect("found", value=False, text="found: false", place="expect[3].found"),
+        Expect("count", ">= 2", "count: >= 2", place="expect[4].count"),
     )
+
+
+def test_a_free_comparison_is_one_expectation_for_each_path_of_the_report() -> None:
+    job = load(expect=[{"every": {"mails.hops.client.ip": ["10.*", None], "mails.size": "< 9"}}])
+    assert job.expect == (
+        Expect("every", ("10.*", None), "every mails.hops.client.ip: 10.*, null", "mails.hops.client.ip",
+               'expect[0].every."mails.hops.client.ip"'),
+        Expect("every", "< 9", "every mails.size: < 9", "mails.size", 'expect[0].every."mails.size"'),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "path, said",
+    [
+        ("mails.recipient.outcome", 'mails has no "recipient"; did you mean "recipients"?'),
+        ("mails.hops.client", '"mails.hops.client" is not a value but holds several; there are: name, ip, port'),
+        ("mails.id.x", 'mails.id has no "x"'),
+        ("hops", 'the report has no "hops"'),
+    ],
+)
+def test_a_path_that_the_report_does_not_have_is_a_problem(path: str, said: str) -> None:
+    assert [said in str(problem) for problem in problems(expect=[{"some": {path: 1}}])] == [True]

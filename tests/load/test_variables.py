@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailtrace.errors import RequestError
+from mailtrace.load import load_job
 from mailtrace.load.tree import from_python
 from mailtrace.load.variables import LONGEST, Broken, Variables, literal
 
@@ -127,3 +129,11 @@ def test_a_literal_text_means_itself(text: str) -> None:
 def test_any_text_is_filled_or_refused(text: str) -> None:
     with suppress(Broken):
         assert len(variables(a="b").text(text).text) <= LONGEST
+
+
+def test_a_misspelt_variable_of_the_command_line_is_told() -> None:
+    job = {"config": {"files_config": {"host_config": {"log_files": ["a"]}}}, "vars": {"recipient": "a@example.com"}}
+    with pytest.raises(RequestError, match=r'-e: there is no variable recipent; did you mean "recipient"\?'):
+        load_job(job, variables=["recipent=b@example.com"])
+    # What this job does not know at all may be for another one that is played with it.
+    assert load_job(job, variables=["message_id=x", "recipient=b@example.com"]).kind == "trace"
