@@ -8,7 +8,9 @@ when it is killed, the kernel ends everything else in the cell and takes its mou
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
+import hashlib
 import json
 import os
 import shlex
@@ -17,12 +19,10 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-PREFIX = "mtlab-"  # of network namespaces; nothing else is left outside the cells
-_BRIDGE = f"{PREFIX}net"
-
+_CLONE_NEWNET = 0x40000000
 _INIT = """\
 set -eu
 state=$1 layers=$2 name=$3 spool=$4
@@ -31,11 +31,11 @@ mount -t tmpfs -o mode=755 tmpfs "$root"
 for link in bin sbin lib lib64; do ln -s "usr/$link" "$root/$link"; done
 mkdir "$root/proc" "$root/dev" "$root/run" "$root/tmp" "$root/root"
 for part in usr etc var home opt; do
-    mkdir -p "$root/$part" "$state/upper/$part" "$state/work/$part"
+    mkdir -p "$root/$part" "$state/upper/$part" "$state/scratch/$part"
     below=
     for layer in $layers "$state/empty"; do [ -d "$layer/$part" ] && below=$below:$layer/$part; done
     case $part in usr | etc) below=$below:/$part ;; esac
-    mount -t overlay overlay -o "lowerdir=${below#:},upperdir=$state/upper/$part,workdir=$state/work/$part" \\
+    mount -t overlay overlay -o "lowerdir=${below#:},upperdir=$state/upper/$part,workdir=$state/scratch/$part" \\
         "$root/$part"
 done
 mount -t proc proc "$root/proc"
@@ -68,10 +68,15 @@ while :; do sleep 3600 & wait; done
 
 
 class Cells:
-    """The cells of one lab; `folder` keeps their state between two commands."""
+    """The cells of one lab; `folder` keeps their state between two commands.
+
+    The names of its network namespaces, the only thing outside that two labs could share, hold a digest of the folder.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._prefix = f"mtlab-{hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:8]}-"
+        self._bridge = f"{self._prefix}net"
         self._state = folder / "processes.json"
         self._lock = threading.Lock()  # hosts are started side by side
 
@@ -85,23 +90,35 @@ class Cells:
 
     def make_network(self, address: str) -> None:
         """The bridge, in a namespace of its own; `address` with its prefix length."""
-        _run("ip", "netns", "add", _BRIDGE)
+        _run("ip", "netns", "add", self._bridge)
         for command in (
             "link add br0 address 02:00:00:00:00:01 type bridge mcast_snooping 0",
             f"addr add {address} dev br0",
             "link set br0 up",
             "link set lo up",
         ):
-            _run("ip", "-n", _BRIDGE, *command.split())
+            _run("ip", "-n", self._bridge, *command.split())
 
     def make_namespace(self, name: str, addresses: Sequence[str], prefix: int) -> None:
         """A namespace on the bridge."""
-        space, number = PREFIX + name, len(_namespaces())
+        space, number = self._prefix + name, len(self._namespaces())
         _run("ip", "netns", "add", space)
         _run(
-            "ip", "link", "add", f"p{number}", "netns", _BRIDGE, "type", "veth", "peer", "name", "eth0", "netns", space
+            "ip",
+            "link",
+            "add",
+            f"p{number}",
+            "netns",
+            self._bridge,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            space,
         )
-        _run("ip", "-n", _BRIDGE, "link", "set", f"p{number}", "master", "br0", "up")
+        _run("ip", "-n", self._bridge, "link", "set", f"p{number}", "master", "br0", "up")
         for address in addresses:
             _run("ip", "-n", space, "addr", "add", f"{address}/{prefix}", "dev", "eth0")
         _run("ip", "-n", space, "link", "set", "eth0", "up")
@@ -110,14 +127,14 @@ class Cells:
     def start(self, name: str, layers: Sequence[Path], *, spool: Path | None = None) -> None:
         """Start a host's first process over `layers` (lowest first); its namespace is there already."""
         state = self.path(name)
-        for part in ("upper", "work", "root", *(f"empty/{top}" for top in ("usr", "etc", "var", "home", "opt"))):
+        for part in ("upper", "scratch", "root", *(f"empty/{top}" for top in ("usr", "etc", "var", "home", "opt"))):
             (state / part).mkdir(parents=True, exist_ok=True)
         above = " ".join(str(layer) for layer in reversed(layers))
         command = [
             "ip",
             "netns",
             "exec",
-            PREFIX + name,
+            self._prefix + name,
             "unshare",
             "--mount",
             "--pid",
@@ -183,7 +200,7 @@ class Cells:
         """Start a server on the bridge itself."""
         with (self.folder / "network.log").open("a") as log:
             server = subprocess.Popen(
-                ["ip", "netns", "exec", _BRIDGE, *command],
+                ["ip", "netns", "exec", self._bridge, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -193,7 +210,17 @@ class Cells:
 
     def in_namespace(self, name: str) -> list[str]:
         """What to put before a command that is to run in a namespace without a cell."""
-        return ["ip", "netns", "exec", PREFIX + name]
+        return ["ip", "netns", "exec", self._prefix + name]
+
+    @contextlib.contextmanager
+    def visiting(self, name: str) -> Iterator[None]:
+        """Be in a namespace: this thread, with the threads and programs that it starts meanwhile."""
+        with Path("/proc/thread-self/ns/net").open() as home, Path("/run/netns", self._prefix + name).open() as space:
+            _enter_network(space.fileno())
+            try:
+                yield
+            finally:
+                _enter_network(home.fileno())
 
     def running(self) -> bool:
         return self._state.exists()
@@ -206,13 +233,17 @@ class Cells:
                     os.kill(pid, signal.SIGKILL)
         for pid, started in self._processes().values():
             _until(functools.partial(_ended, pid, started), f"process {pid} does not end")
-        for space in _namespaces():
+        for space in self._namespaces():
             _run("ip", "netns", "del", space)
         self._state.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Delete what the hosts left behind."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _namespaces(self) -> list[str]:
+        out = subprocess.run(["ip", "netns", "list"], check=True, text=True, capture_output=True).stdout
+        return [line.split()[0] for line in out.splitlines() if line.startswith(self._prefix)]
 
     def _enter(self, name: str) -> list[str]:
         return [
@@ -246,15 +277,17 @@ class Cells:
             fresh.replace(self._state)
 
 
+def _enter_network(number: int) -> None:
+    """setns(2); Python has it since 3.12."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.setns(number, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
 def _run(*command: str) -> None:
     done = subprocess.run(command, check=False, text=True, capture_output=True)
     if done.returncode:
         raise RuntimeError(f"{shlex.join(command)}: {done.stderr.strip()}")
-
-
-def _namespaces() -> list[str]:
-    out = subprocess.run(["ip", "netns", "list"], check=True, text=True, capture_output=True).stdout
-    return [line.split()[0] for line in out.splitlines() if line.startswith(PREFIX)]
 
 
 def _started(pid: int) -> str | None:
@@ -285,7 +318,7 @@ def _children(parent: int) -> list[int]:
     return found
 
 
-def _until(true: Callable[[], bool], otherwise: str, seconds: float = 20) -> None:
+def _until(true: Callable[[], bool], otherwise: str, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import shutil
 import subprocess
@@ -16,22 +15,24 @@ from typing import Any
 from .cells import Cells
 from .ends import waiting
 from .fleet import DEAD_ADDRESS, FLEET, PARTNERS, STUCK, Host, Stamps
+from .ssh import log_of
 from .traffic import Session, Writer
 from .truth import Sent, Truth, sent
 
 _SENDER = Path(__file__).parent / "services" / "sender.py"
 _ACTIONS = {"hold_release": ("-H",), "hold_requeue": ("-r",), "hold_delete": ("-d",)}
 _SPAN = 45.0  # seconds of traffic at scale 1
-_QUIET, _PATIENCE = 8.0, 180.0  # seconds without a moving message; seconds to wait for that
+_QUIET, _PATIENCE = 5.0, 180.0  # seconds without a moving message; seconds to wait for that
 _LASTING = (f"@{STUCK}", "@dead.example")  # recipients that are deferred to the end; at gull they expire
 
 
 def make(cells: Cells, out: Path, *, seed: int, scale: float) -> None:
     """One corpus in `out`."""
     started = time.time()
-    sessions = list(Writer(seed, _SPAN * max(1.0, scale)).sessions(scale))
+    span = _SPAN * max(0.5, scale)  # shorter, and the mails that wait for something would be all that is left
+    sessions = list(Writer(seed, span).sessions(scale))
     print(f"{sum(len(one.mails) for one in sessions)} mails in {len(sessions)} sessions", flush=True)
-    rotation = threading.Timer(_SPAN / 2, _rotate, [cells])
+    rotation = threading.Timer(span / 2, _rotate, [cells])
     rotation.start()
     replies = _send(cells, sessions)
     rotation.join()
@@ -43,6 +44,7 @@ def make(cells: Cells, out: Path, *, seed: int, scale: float) -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     truth.write(out / "truth.jsonl")
+    _compress(cells)
     _write_logs(cells, out, started)
     for fault in (*truth.missing(), *truth.unread):
         print(f"without a row: {fault}", file=sys.stderr)
@@ -97,15 +99,8 @@ def _wait(cells: Cells) -> None:
             quiet_since = time.monotonic()
         elif time.monotonic() - quiet_since > _QUIET:
             return
-        time.sleep(2)
+        time.sleep(1)
     print("queues are not quiet", file=sys.stderr)
-
-
-def _log(host: Host) -> tuple[str, str]:
-    """The host whose disk a log is on, and its path there."""
-    if host.loghost:
-        return "scribe", "/var/log/mail.log"
-    return host.name, "/var/log/exim4/mainlog" if host.stamps is Stamps.EXIM else "/var/log/mail.log"
 
 
 def _rotate(cells: Cells) -> None:
@@ -117,29 +112,27 @@ def _rotate(cells: Cells) -> None:
             )
 
 
+def _compress(cells: Cells) -> None:
+    """As logrotate does with what it rotated the time before."""
+    for host in FLEET:
+        if host.rotated:
+            cells.run(host.name, "gzip", "/var/log/mail.log.1")
+
+
 def _write_logs(cells: Cells, out: Path, started: float) -> None:
     hosts: dict[str, Any] = {}
     for host in FLEET:
-        where, path = _log(host)
+        where, path = "scribe" if host.loghost else host.name, log_of(host)
         folder = out / "logs" / where
         folder.mkdir(parents=True, exist_ok=True)
         files = []
-        for number in (1, 0):
-            file = cells.inside(where, path + (".1" if number else ""))
+        for name in (f"{path}.1.gz", path):
+            file = cells.inside(where, name)
             if file.exists():
-                files.append(_copy(file, folder, rotated=bool(number)).relative_to(out).as_posix())
+                files.append(Path(shutil.copyfile(file, folder / file.name)).relative_to(out).as_posix())
         hosts[host.name] = _described(host, files)
     described = {"started": started, "dead": DEAD_ADDRESS, "hosts": hosts}
     (out / "hosts.json").write_text(json.dumps(described, indent=1) + "\n")
-
-
-def _copy(file: Path, folder: Path, *, rotated: bool) -> Path:
-    if not rotated:
-        return Path(shutil.copyfile(file, folder / file.name))
-    target = folder / f"{file.name}.gz"
-    with gzip.open(target, "wb") as zipped:
-        zipped.write(file.read_bytes())
-    return target
 
 
 def _described(host: Host, files: list[str]) -> dict[str, Any]:

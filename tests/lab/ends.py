@@ -32,6 +32,7 @@ class Copy:
     mailbox: str
     host: str
     message: Message
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,20 @@ def hops(message: Message) -> list[Hop]:
     return found
 
 
+_PROTOCOL = re.compile(r"\bwith (?:UTF8)?(E?SMTPS?)A?\b", re.IGNORECASE)
+
+
+def protocols(message: Message) -> dict[Hop, bool]:
+    """The queues that a message came to by SMTP, and whether over TLS: `ESMTPS` in its `Received:` header."""
+    found: dict[Hop, bool] = {}
+    for value in message.get_all("Received") or []:
+        line = " ".join(str(value).split()) + " "
+        match, protocol = _POSTFIX_HOP.search(line) or _EXIM_HOP.search(line), _PROTOCOL.search(line)
+        if match and protocol:
+            found[_NAMES[match[1].lower()], match[2]] = protocol[1].upper().endswith("S")
+    return found
+
+
 def parse(data: bytes) -> Message:
     """A message whose headers may hold UTF-8 (RFC 6532)."""
     return email.message_from_string(data.decode("utf-8", "replace"))
@@ -68,10 +83,12 @@ def copies(cells: Cells) -> Iterator[Copy]:
         for person in people:
             folder = f"/home/{person}/Maildir" if host == "agora" else f"/var/mailboxes/{domain}/{person}"
             for file in _files(cells.inside(host, f"{folder}/new"), cells.inside(host, f"{folder}/cur")):
-                yield Copy(f"{person}@{domain}", host, parse(file.read_bytes()))
+                data = file.read_bytes()
+                yield Copy(f"{person}@{domain}", host, parse(data), data)
     for address, folder in (("desk@quay.example", "/var/lib/desk"), (LIST_MANAGER, "/var/lib/lists/postings")):
         for file in _files(cells.inside("agora", folder)):
-            yield Copy(address, "agora", parse(file.read_bytes()))
+            data = file.read_bytes()
+            yield Copy(address, "agora", parse(data), data)
 
 
 def _files(*folders: Path) -> list[Path]:

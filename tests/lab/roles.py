@@ -422,8 +422,8 @@ def _gull() -> Role:
         **_inner(BY_NAME["gull"]),
         "transport_maps": "texthash:/etc/postfix/transport",
         "delay_warning_time": "12s",
-        "maximal_queue_lifetime": "30s",
-        "bounce_queue_lifetime": "30s",
+        "maximal_queue_lifetime": "20s",
+        "bounce_queue_lifetime": "20s",
         "smtp_tls_security_level": "may",
         "smtp_tls_loglevel": "1",
     }
@@ -465,7 +465,7 @@ def _walrus() -> Role:
         start=_EXIM,
         before=(
             *_OWN_MAILBOXES,
-            ("install", "-d", "-o", "Debian-exim", "-g", "adm", "/var/log/exim4", "/var/spool/exim4"),
+            ("install", "-d", "-o", "Debian-exim", "-g", "adm", "-m", "2750", "/var/log/exim4", "/var/spool/exim4"),
         ),
     )
 

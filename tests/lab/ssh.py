@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from .cells import Cells
-from .fleet import FLEET, SCRIBE, Host
+from .fleet import FLEET, SCRIBE, Host, Stamps
 
 READER, OPERATOR = "reader", "operator"
 PASSWORD = "battery staple"  # of both, for logins without the key and for sudo
@@ -57,14 +59,33 @@ def start(cells: Cells, host: Host) -> None:
 
 
 def write_client(cells: Cells, folder: Path) -> None:
-    """`known_hosts` and `config` for whoever comes from the partners' network."""
-    known, config = [], []
+    """What someone has who comes from the partners' network: `known_hosts`, an ssh_config, and mailtrace's config."""
+    known = []
     for host in (*FLEET, SCRIBE):
         key = cells.inside(host.name, "/etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2]
         known.append(f"{','.join((host.name, host.fqdn, host.addresses[0]))} {' '.join(key)}\n")
-        config.append(
-            f"Host {host.name} {host.fqdn}\n  HostName {host.addresses[0]}\n  User {READER}\n"
-            f"  IdentityFile {folder / 'id_ed25519'}\n  UserKnownHostsFile {folder / 'known_hosts'}\n"
-        )
     (folder / "known_hosts").write_text("".join(known))
-    (folder / "config").write_text("".join(config))
+    (folder / "config").write_text("".join(_entry(host, host, folder) for host in (*FLEET, SCRIBE)))
+    # Where the logs are: some hosts' are at the log host's.
+    logs = "".join(_entry(host, SCRIBE if host.loghost else host, folder) for host in FLEET)
+    (folder / "logs").write_text(logs)
+    (folder / "mailtrace.json").write_text(json.dumps(mailtrace_config(folder), indent=1) + "\n")
+
+
+def _entry(host: Host, machine: Host, folder: Path) -> str:
+    return (
+        f"Host {host.name} {host.fqdn}\n  HostName {machine.addresses[0]}\n  User {READER}\n"
+        f"  IdentityFile {folder / 'id_ed25519'}\n  UserKnownHostsFile {folder / 'known_hosts'}\n"
+    )
+
+
+def mailtrace_config(folder: Path) -> dict[str, Any]:
+    """A configuration that tells where the logs are, and nothing else of the hosts."""
+    logs = {host.name: {"log_files": [log_of(host) + ("*" if host.rotated else "")]} for host in FLEET}
+    access = {"ssh_config_file": str(folder / "logs"), "sudo": False, "hosts": logs}
+    return {"method": "ssh", "ssh_config": access}
+
+
+def log_of(host: Host) -> str:
+    """The path of a host's log, on the host that has it."""
+    return "/var/log/exim4/mainlog" if host.stamps is Stamps.EXIM and not host.loghost else "/var/log/mail.log"

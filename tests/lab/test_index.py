@@ -1,0 +1,48 @@
+"""The lab's logs out of an index are told as out of files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timezone
+
+import pytest
+from conftest import lack
+from opensearch_node import node as nodes
+from opensearch_node.shapes import SHAPES, lines_of, put
+
+from mailtrace.report import Report
+
+from .conftest import Lab
+from .test_fleet import judge, rows_of, trace
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.needs("root", "ip", "unshare", "nsenter", "openssl", "ssh", "ssh-keygen", "mkfs.ext4", "gcc"),
+]
+
+
+@pytest.fixture(scope="module", name="node")
+def _node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[nodes.Node]:
+    # The one of the whole session comes in two versions, by which pytest would part these tests from the lab's others.
+    if not nodes.NEW.fetched():
+        lack(f"needs OpenSearch {nodes.NEW.name}: {nodes.HOW_TO_GET}")
+    started = nodes.Node(nodes.NEW, tmp_path_factory.mktemp("opensearch")).start()
+    yield started
+    started.stop()
+
+
+@pytest.mark.parametrize("shape", ["ecs", "graylog"])
+def test_every_copy_is_told_out_of_an_index(lab: Lab, whole: Report, node: nodes.Node, shape: str) -> None:
+    hosts = json.loads((lab.out / "hosts.json").read_text())["hosts"]
+    logs = {name: [str(lab.out / file) for file in host["log_files"]] for name, host in hosts.items()}
+    year = datetime.fromtimestamp(max(mail.last for mail in whole.mails), timezone.utc).year
+    make, properties = SHAPES[shape]
+    client = node.client()
+    put(client, f"lab-{shape}", (make(line) for line in lines_of(logs, hosts, year)), properties)
+    client.close()
+    access = {"host": "127.0.0.1", "port": node.port, "index": f"lab-{shape}", "preset": "auto"}
+    report = trace({"method": "opensearch", "opensearch_config": access, "clusters": {"all": list(hosts)}})
+    judge(report, lab.rows)
+    assert rows_of(*report.mails) == rows_of(*whole.mails)
+    assert [item.problem for item in report.coverage if item.missing] == []
