@@ -24,6 +24,7 @@ from . import generate
 from .generate import Sample
 
 ROOT = Path(__file__).parents[2]
+KEYS = 1000
 HOSTS = ("mx1", "relay1", "mailbox1")
 C_LOCALE = {**os.environ, "LC_ALL": "C"}
 
@@ -33,6 +34,20 @@ from tests.bench.__main__ import trace
 trace(json.loads(sys.argv[1]), sys.argv[2])
 text = open("/proc/self/status").read()
 print(*(line.split()[1] for line in text.splitlines() if line.startswith(("VmHWM", "RssFile"))))
+"""
+
+
+GRAPH = """
+import sys, time
+from mailtrace import run_job
+def peak():  # not `ru_maxrss`, which begins with what the parent had
+    return int(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0])
+hosts = {"mx1": {"log_files": [sys.argv[1]]}}
+job = {"version": 1, "kind": "graph", "config": {"method": "files", "files_config": {"hosts": hosts}}}
+before = peak()
+begun = time.process_time()
+report = run_job({**job, "export": [{"dot": {"to": "/dev/null"}}]})
+print(time.process_time() - begun, len(report.mails), before, peak())
 """
 
 
@@ -58,6 +73,8 @@ def made(folder: Path, name: str, make: Callable[[Path], list[Sample]]) -> tuple
     if not note.exists():
         samples = make(place)
         note.write_text(json.dumps(samples[len(samples) // 2].__dict__))
+        apart = max(1, len(samples) // KEYS)
+        (place / "keys.txt").write_text("\n".join(sample.message_id for sample in samples[::apart][:KEYS]))
     fields = json.loads(note.read_text())
     return place, Sample(**{**fields, "queue_ids": tuple(fields["queue_ids"])})
 
@@ -132,6 +149,16 @@ def plain(folder: Path, lines: int) -> None:
     memory(logs, sample)
 
 
+def many_keys(folder: Path, lines: int) -> None:
+    """A thousand Message-IDs of all the day in one walk, against one; the program as a whole, as a user runs it."""
+    one, sample = made(folder, f"one-{lines}", lambda place: generate.postfix(place, lines))
+    program = (str(Path(sys.executable).parent / "mailtrace"), "trace", "--log", f"mx1={one / 'mx1/mail.log'}")
+    single = best(lambda: run(*program, "--message-id", sample.message_id))
+    several = best(lambda: run(*program, "--keys-from", str(one / "keys.txt")))
+    row("the program for one message ID, start-up and all", single, "s", single)
+    row("the same for 1,000 of them (--keys-from)", several / single, "× one", 3)
+
+
 def memory(logs: dict[str, str], sample: Sample) -> None:
     """Peak memory of a whole trace in a process of its own, and what Python and the imports take of it."""
     peak = [
@@ -186,6 +213,26 @@ def every_line(folder: Path, lines: int) -> None:
         row(f"every line of a {name} log to entries (one core)", lines / seconds, "lines/s", 200_000, most=False)
 
 
+def everything(folder: Path, lines: int) -> None:
+    """Every mail of a log to a graph: read, parsed, assembled, drawn; in a process of its own."""
+    one, _ = made(folder, f"one-{lines}", lambda place: generate.postfix(place, lines))
+    command = [sys.executable, "-c", GRAPH, str(one / "mx1/mail.log")]
+    runs = [subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout for _ in range(3)]
+    seconds, mails, before, after = min([float(field) for field in run.split()] for run in runs)
+    row("every mail of a log to a graph (seconds of one core)", lines / seconds, "lines/s", 200_000, most=False)
+    row("memory of it", (after - before) / mails, "KiB/message", 1)
+
+
+def traces(folder: Path, lines: int) -> None:
+    """Every mail of three hosts as OTLP requests, against OpenTelemetry's own SDK."""
+    from .spans import rates
+
+    three, _ = made(folder, f"three-{lines}", lambda place: generate.postfix(place, lines, hosts=HOSTS))
+    _, ours, theirs = rates({host: three / host / "mail.log" for host in HOSTS}, best)
+    row("spans from assembled mails to OTLP requests (one core)", ours, "spans/s", 100_000, most=False)
+    row("the same against the SDK's spans and encoder", ours / theirs, "× SDK", 3, most=False)
+
+
 def start_up() -> None:
     """`mailtrace --list` against a bare Invoke program."""
     bare = [sys.executable, "-c", "from invoke import Program; Program().run('invoke --version', exit=False)"]
@@ -205,9 +252,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mailtrace-bench-") as temporary:
         folder = options.folder or Path(temporary)
         plain(folder, options.lines)
+        many_keys(folder, options.lines)
         three_hosts(folder, options.lines)
         compressed(folder, options.lines)
         every_line(folder, options.lines)
+        everything(folder, options.lines)
+        traces(folder, options.lines)
         start_up()
 
 
