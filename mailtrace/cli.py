@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from invoke import Argument, Collection, Config, Context, Exit, ParseError, Program, Task
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mailtrace.flags import Flag, Given, Group
     from mailtrace.job import Job
     from mailtrace.load import ConfigLike
+    from mailtrace.notify import Event, Listener
     from mailtrace.report import Report
     from mailtrace.run import Stop
 
@@ -100,26 +102,43 @@ def graph(given: Given) -> int:
 @command(*flags.TRACING, positional="job")
 def tracing(given: Given) -> int:
     """Send mails as OpenTelemetry traces, continuously."""
-    _say("mailtrace: continuous tracing comes with the tracing extra: not in this version")
-    return USAGE
+    request = _Request("tracing", given)
+    return request.look() if request.only_looks else request.follow()
 
 
 @command(*flags.PLAY, positional="job")
 def play(given: Given) -> int:
     """Run jobs, one after the other; the worst exit code wins."""
-    from mailtrace.request import recipes, wrong
+    from mailtrace.load import recipes
+    from mailtrace.request import wrong
 
     if not given["job"]:
         raise wrong("play what?", f"write mailtrace play JOB…; these come with mailtrace: {', '.join(recipes())}")
     if given["print_job"] and len(given["job"]) > 1:
         raise wrong("--print-job prints one job", "name one")
-    worst = 0
-    for path in given["job"]:
-        request = _Request("", {**given, "job": path})
-        worst = _worse(worst, _guarded(request.look if request.only_looks else request.play, given))
+    worst, ran = 0, []
+    single = given if len(given["job"]) == 1 else {**given, "junit": None}  # several jobs share one file of results
+    for number, path in enumerate(given["job"]):
+        request = _Request("", {**single, "job": path, "more_events": number > 0})
+        code = _guarded(request.look if request.only_looks else request.play, given)
+        worst = _worse(worst, code)
+        ran.append((path, code, request.report))
         if worst in (130, 143):
             break
+    if given["junit"] and not single["junit"]:
+        worst = _worse(worst, _guarded(lambda: _results(given["junit"], ran), given))
     return worst
+
+
+def _results(path: str, ran: list[tuple[str, int, Report | None]]) -> int:
+    """Write one file of test results for several jobs."""
+    from mailtrace.exporters.junit import not_run, suite, write
+    from mailtrace.output import writing
+
+    suites = [suite(report) if report else not_run(name, f"exit code {code}") for name, code, report in ran]
+    with writing(path) as stream:
+        write(suites, stream)
+    return 0
 
 
 @command(*flags.LINT, positional="path")
@@ -133,19 +152,81 @@ def lint(given: Given) -> int:
         return 0
     problems = problems_of(given["path"] or ["."])
     for problem in problems:
-        _put(f"{problem}\n")
+        _put(_visible(str(problem)) + "\n")
     if problems:
         _say(f"mailtrace: {_count(len(problems), 'problem')}")
     return USAGE if problems else 0
 
 
+@command(*flags.TEST, positional="path")
+def test(given: Given) -> int:
+    """Play jobs over recorded log lines, and compare the reports with what their tests want."""
+    from mailtrace.jobtest import find_tests, run_tests
+    from mailtrace.request import wrong
+
+    places = given["path"] or ["."]
+    files = find_tests(places)
+    if not files:
+        raise wrong(f"there is no NAME.test.yaml in {', '.join(places)}", "mailtrace explain logs tells what is in one")
+    if given["plan"]:
+        _put("".join(f"{_visible(str(file))}\n" for file in files))
+        return 0
+    worst = failed = 0
+    for result in run_tests(files):
+        code, said = result.verdict
+        worst, failed = _worse(worst, code), failed + bool(code)
+        _put(_visible(said) + "\n")
+    _say(f"mailtrace: {_count(len(files), 'test')}, {failed} failed")
+    return worst
+
+
+@command(*flags.DOCTOR, positional="job")
+def doctor(given: Given) -> int:
+    """Tell whether all is there that a trace needs, and the cure of what is not."""
+    from mailtrace.doctor import findings
+
+    worst = 0
+    for finding in findings(_Request("trace", given).load):
+        worst = _worse(worst, finding.code or 0)
+        _put(_visible(str(finding)) + "\n")
+    return worst
+
+
+@command(*flags.NEW, positional="recipe")
+def new(given: Given) -> int:
+    """Write a job to begin with: a recipe, or one that shows what a job may hold."""
+    import shlex
+
+    from mailtrace.recipes import write
+
+    path = write(given["recipe"] or "", given["output"], _put)
+    if path:
+        word = shlex.quote(path)
+        _say(f"mailtrace: {path} is written; edit it, then: mailtrace lint {word} && mailtrace play {word}")
+    return 0
+
+
+@command(*flags.EXPLAIN, positional="word")
+def explain(given: Given) -> int:
+    """Tell what a key, a module, an outcome or a status code means."""
+    from mailtrace.explain import explained, overview
+    from mailtrace.request import wrong
+
+    word = " ".join(given["word"])
+    try:
+        _put(_visible(explained(word, described(), _width()) if word else overview(described(), _width())))
+    except LookupError as error:
+        raise wrong(f'there is no explanation of "{word}"', str(error)) from None
+    return 0
+
+
 def _worse(one: int, other: int) -> int:
-    """Of two exit codes the one that comes first in the README's table."""
+    """Of two exit codes the one that comes first in the manual's table."""
     order = (143, 130, BUG, USAGE, 4, 3, 1, 0)
     return min(one, other, key=lambda code: order.index(code) if code in order else 2)
 
 
-COMMANDS = (run, trace, graph, tracing, play, lint)
+COMMANDS = (run, trace, graph, tracing, play, lint, test, new, explain, doctor)
 namespace = Collection(*COMMANDS)
 
 
@@ -159,9 +240,30 @@ class _Request:
         from mailtrace.request import job_file
 
         self.kind = kind
+        if given.get("bundle"):
+            given = {**given, "job": self._unpacked(given)}
         self.given = {**given, "job": job_file(given["job"])} if given["job"] else given
         self.sets: list[str] = []
+        self.report: Report | None = None
         self.only_looks = bool(given.get("plan") or given.get("check") or given.get("print_job"))
+
+    def _unpacked(self, given: Given) -> str:
+        """The job of the case bundle that is given; it is unpacked as long as this request lasts."""
+        import tempfile
+        from pathlib import Path
+
+        from mailtrace.bundle import open_bundle
+        from mailtrace.request import wrong
+
+        for name in ("job", "config_path", "log"):
+            if given.get(name):
+                raise wrong(f"--bundle and --{name.replace('_', '-')} both say what is traced", "give one of them")
+        self.folder = tempfile.TemporaryDirectory(prefix="mailtrace-")
+        try:
+            return str(open_bundle(given["bundle"], Path(self.folder.name)))
+        except BaseException:
+            self.folder.cleanup()
+            raise
 
     def load(self) -> Job:
         """The job that the flags, the job file and the config make together."""
@@ -273,14 +375,17 @@ class _Request:
         job = self.load()
         _listen_to_logs(self.given, job)
         if self.given.get("plan"):
-            _put("".join(f"{line}\n" for line in running.plan(job)))
+            if job.kind == "tracing":
+                from mailtrace.tracing.service import plan
+            else:
+                plan = running.plan
+            _put("".join(f"{line}\n" for line in plan(job)))
             return 0
         missing = False
         for item in running.check(job):
             missing = missing or item.missing
-            names = ", ".join(item.names)
-            text = item.problem or f"ok{f' ({names})' if names else ''}"
-            _put(_visible(f"{item.host or item.source}: {job.redactor.redact(text)}") + "\n")
+            text = job.redactor.redact(running.checked(item, job.find.zone))
+            _put(_visible(f"{item.host or item.source}: {text}") + "\n")
         return 3 if missing and job.on_unreachable != "warn" else 0
 
     def _print_job(self) -> int:
@@ -296,14 +401,73 @@ class _Request:
 
     def play(self) -> int:
         """Run the job and its exporters."""
-        return self._run(self.load()).exit_code
+        job = self.load()
+        return self.follow() if job.kind == "tracing" else self._run(job).exit_code
 
     def _run(self, job: Job) -> Report:
+        from mailtrace.errors import RequestError
+        from mailtrace.request import as_flags
         from mailtrace.run import run_job
 
         _listen_to_logs(self.given, job)
-        with _stoppable() as stop, _Console(job) as console:
-            return run_job(job, listener=console.hear, stdout=sys.stdout, stop=stop)
+        with _stoppable() as stop, _Console(job) as console, self._listener(job, console) as listener:
+            try:
+                self.report = run_job(job, listener=listener, stdout=sys.stdout, stop=stop)
+            except RequestError as error:  # a file that the question names cannot be read
+                raise RequestError(as_flags(problem, self.given) for problem in error.problems) from None
+            console.conclude(self.report)
+        _annotate(self.report, self.given["job"] or "")
+        return self.report
+
+    @contextmanager
+    def _listener(self, job: Job, console: _Console) -> Iterator[Listener]:
+        """Who hears of the run: the user, and the file of `--events`."""
+        from pathlib import Path
+
+        from mailtrace.errors import ExportError
+        from mailtrace.notify import recorder
+
+        path = self.given.get("events")
+        if not path:
+            yield console
+            return
+        try:
+            mode = "a" if self.given.get("more_events") else "w"  # `play` writes one file for all its jobs
+            stream = Path(path).open(mode, encoding="utf-8")  # noqa: SIM115 - closed below
+        except OSError as error:
+            raise ExportError(f"cannot write {path}: {error.strerror}") from None
+        with stream:
+            record = recorder(stream, job.redactor.redact)
+
+            def hear(event: Event) -> None:
+                console(event)
+                record(event)
+
+            yield hear
+
+    def follow(self) -> int:
+        """Trace continuously, or tell how that goes."""
+        import gc
+        import logging
+
+        from mailtrace.errors import RequestError
+        from mailtrace.problem import Problem
+        from mailtrace.tracing import service
+
+        job = self.load()
+        if job.kind != "tracing":
+            raise RequestError([Problem(f"a {job.kind} job is no tracing job", hint="mailtrace play JOB runs it")])
+        gc.enable()  # this one goes on for months
+        _listen_to_logs(self.given, job)
+        log = logging.getLogger("mailtrace")
+        for warning in job.warnings:
+            log.warning("%s", warning.message)
+        if self.given.get("status"):
+            _put("".join(f"{line}\n" for line in service.report(job)))
+            return 0
+        with _StatusLine(log) as line:
+            voice = service.Voice(line.above(log.warning), line.above(log.info), line.show)
+            return service.Service(self.load, voice).run()
 
     def converse(self) -> int:
         """Run the job, then go through its mails with the user."""
@@ -324,6 +488,17 @@ class _Request:
         )
         talk.talk()
         return report.exit_code
+
+
+def _annotate(report: Report, job: str) -> None:
+    """Tell a CI server what went wrong, in its own form; on stderr, which it reads too."""
+    from contextlib import suppress
+
+    from mailtrace.annotations import lines
+
+    with suppress(OSError, ValueError):
+        sys.stderr.write("".join(f"{line}\n" for line in lines(report, job, os.environ)))
+        sys.stderr.flush()
 
 
 def _folded(line: str) -> str:
@@ -479,7 +654,7 @@ def _without_passwords(text: str, given: Given) -> str:
 
 
 def _abandon_stdout() -> None:
-    from mailtrace.run import abandon
+    from mailtrace.output import abandon
 
     abandon(sys.stdout)
 
@@ -549,6 +724,8 @@ def _listen_to_logs(given: Given, job: Job) -> None:
 class _Console:
     """Tells the user how a run goes: messages in the log, and on a terminal what takes more than a second."""
 
+    every_mail = False
+
     def __init__(self, job: Job) -> None:
         import logging
 
@@ -559,6 +736,7 @@ class _Console:
         self.task: Any = None
         self.began = self.read_since = 0.0
         self.read = 0
+        self.waits = False
 
     def __enter__(self) -> _Console:  # noqa: PYI034 - Self is Python 3.11's
         import time
@@ -569,17 +747,23 @@ class _Console:
     def __exit__(self, *exc: object) -> None:
         self._clear()
 
-    def hear(self, event: object) -> None:
+    def __call__(self, event: object) -> None:
         """Take one event of the run."""
         from mailtrace import notify
 
         if isinstance(event, notify.Progress):
             self._show(event)
+        elif isinstance(event, notify.Waiting):
+            self._wait(event)
+        elif isinstance(event, notify.Asked):
+            self.log.info("%s", event.said)
         elif isinstance(event, notify.StepStarted):
-            self._clear()
+            if not self.waits or event.step != "walk":
+                self._clear()
             self.log.debug("%s …", event.step)
         elif isinstance(event, notify.StepFinished):
-            self._clear()
+            if not self.waits:
+                self._clear()
             detail = f": {event.detail}" if event.detail else ""
             self.log.info("%s took %.2f s%s", event.step, event.seconds, detail)
         elif isinstance(event, notify.Warning):
@@ -589,35 +773,106 @@ class _Console:
             )
             level("%s%s", host, event.message)
         elif isinstance(event, notify.Expectation) and not event.held and not self.told:
-            self.log.warning("expected %s%s", event.text, f": {event.detail}" if event.detail else "")
-        elif isinstance(event, notify.ReportDone) and not event.mails and not self.told:
-            self.log.warning("no mail found")
+            where = f"{event.place}: " if event.place else ""
+            self.log.warning("%sexpected %s; seen: %s", where, event.text, event.detail)
 
-    def _show(self, event: Any) -> None:
+    def conclude(self, report: Report) -> None:
+        """Say that nothing was found, or that nothing was looked at, where no exporter does."""
+        from mailtrace.wording import no_mail
+
+        if not report.mails and not self.told:
+            said = no_mail(report).rstrip(".")
+            self.log.warning("%s", said[0].lower() + said[1:])
+
+    def _wait(self, event: Any) -> None:
+        """What is waited for, on a terminal; in a log once."""
         import time
 
-        if event.done < self.read:
-            self.read_since = time.monotonic()  # the next wave reads anew
-        self.read = event.done
+        found = (
+            f"{_count(event.mails, 'mail')}, {_count(event.open, 'recipient')} not final" if event.mails else "no mail"
+        )
+        until = time.strftime("%H:%M:%S", time.localtime(event.time + event.left))
+        text = f"waiting until {until} at most: {found} yet"
+        if not self.waits:
+            self.log.info("%s", text)
+        self.waits = True
+        if sys.stderr.isatty():
+            self._bar(text)
+
+    def _bar(self, text: str) -> None:
+        """A line on the terminal that the next one replaces."""
         if self.bar is None:
-            if time.monotonic() - self.began < 1 or not sys.stderr.isatty():
-                return
             from rich.console import Console
             from rich.progress import Progress, SpinnerColumn, TextColumn
 
             columns = (SpinnerColumn(), TextColumn("{task.description}"))
             self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self.task = self.bar.add_task(event.step, total=None)
+            self.task = self.bar.add_task("", total=None)
             self.bar.start()
+        self.bar.update(self.task, description=text, refresh=True)
+
+    def _show(self, event: Any) -> None:
+        import time
+
+        if self.waits:
+            return
+        if event.done < self.read:
+            self.read_since = time.monotonic()  # the next wave reads anew
+        self.read = event.done
+        if self.bar is None and (time.monotonic() - self.began < 1 or not sys.stderr.isatty()):
+            return
         done, total = event.done / 1e6, f" of {event.total / 1e6:,.0f}" if event.total else ""
         rate = done / max(time.monotonic() - self.read_since, 0.001)
-        text = f"{event.step}: {done:,.0f}{total} MB read, {rate:,.1f} MB/s"
-        self.bar.update(self.task, description=text, refresh=True)
+        self._bar(f"{event.step}: {done:,.0f}{total} MB read, {rate:,.1f} MB/s")
 
     def _clear(self) -> None:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+class _StatusLine:
+    """The last line of a terminal, which tells how a program goes that runs for months; in a log, a message."""
+
+    def __init__(self, log: Any) -> None:
+        self.log = log
+        self.shown = ""
+
+    def __enter__(self) -> _StatusLine:  # noqa: PYI034 - Self is Python 3.11's
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._clear()
+
+    def show(self, text: str) -> None:
+        """Put it there."""
+        import shutil
+
+        if not sys.stderr.isatty():
+            self.log.info("%s", text)
+            return
+        self._clear()
+        self.shown = _visible(text)[: max(shutil.get_terminal_size().columns - 1, 1)]
+        sys.stderr.write(self.shown)
+        sys.stderr.flush()
+
+    def above(self, say: Callable[..., None]) -> Callable[[str], None]:
+        """What says a message above the line."""
+
+        def said(text: str) -> None:
+            shown = self.shown
+            self._clear()
+            say("%s", text)
+            if shown:
+                self.show(shown)
+
+        return said
+
+    def _clear(self) -> None:
+        if self.shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self.shown = ""
 
 
 # --------------------------------------------------------------------------------------- the program
@@ -643,25 +898,35 @@ class App(Program):
         """Bring the command line into the form that Invoke parses, or say what is wrong with it."""
         super().normalize_argv(argv)
         program, *words = self.argv
-        if "--complete" not in words:
-            self.argv = [program, *arranged(words)]
+        if words[:2] == ["--complete", "--"]:
+            _complete(words[2:])
+        if words[:1] == ["--print-completion-script"]:
+            _put(_completion_script(" ".join(words[1:])))
+            raise Exit
+        self.argv = [program, *arranged(words)]
+
+    def core_args(self) -> list[Argument]:
+        """As Invoke's, and our own."""
+        return [
+            *super().core_args(),
+            Argument(names=("jobs",), kind=bool, default=False, help=dict(CORE)["mailtrace --jobs"]),
+        ]
 
     def parse_core(self, argv: Any) -> None:
         """As Invoke, with our exit code for wrong usage."""
         _usage(super().parse_core, argv)
+        if self.args.jobs.value:
+            from mailtrace.recipes import listed
+
+            _put(listed(_width()))
+            raise Exit
 
     def parse_tasks(self) -> None:
         """As Invoke, with our exit code for wrong usage."""
         _usage(super().parse_tasks)
 
     def parse_cleanup(self) -> None:
-        """As Invoke, with our exit code for wrong usage; behind a command the shell completes files by itself."""
-        line = self.core.remainder if self.args.complete.value else ""
-        last = line.split(" ")[-1]
-        if not last.startswith("-") and any(
-            task.name in line.split()[1 : None if last == "" else -1] for task in COMMANDS
-        ):
-            raise Exit
+        """As Invoke, with our exit code for wrong usage."""
         _usage(super().parse_cleanup)
 
     def execute(self) -> None:
@@ -681,30 +946,31 @@ class App(Program):
             raise Exit(code=130) from None
 
     def print_version(self) -> None:
-        """`mailtrace 0.1.0`."""
+        """`mailtrace 0.1.0`, and what it uses."""
         from mailtrace import __version__
+        from mailtrace.versions import told
 
-        sys.stdout.write(f"mailtrace {__version__}\n")
+        _put("".join(f"{line}\n" for line in told(__version__)))
 
     def print_help(self) -> None:
         """The commands, and how to go on from here."""
         lines = ["Usage: mailtrace COMMAND [FLAGS]", "", "Where did this mail go?", "", "Commands:", ""]
-        lines += [f"  {task.name:<9} {_summary(task)}" for task in COMMANDS]
+        for task in COMMANDS:
+            lines += _hanging(f"  {task.name:<10}", _summary(task), _width())
         lines += ["", *EXAMPLES[""], "", "More: mailtrace COMMAND --help", "", "Also:", ""]
-        lines += [f"  {name:<35} {text}" for name, text in CORE]
+        for name, text in CORE:
+            lines += _hanging(f"  {name:<36}", text, _width())
         sys.stdout.write("\n".join(lines) + "\n")
 
     def print_task_help(self, name: str) -> None:
         """The flags of one command, in groups."""
-        import shutil
-
-        width = max(50, min(shutil.get_terminal_size().columns, 110))
-        sys.stdout.write("\n".join(_help(self.collection[name], width)) + "\n")
+        sys.stdout.write("\n".join(_help(self.collection[name], _width())) + "\n")
 
 
 CORE = (
     ("mailtrace --list", "list the commands"),
-    ("mailtrace --version", "show the version"),
+    ("mailtrace --jobs", "list the recipes that come with mailtrace"),
+    ("mailtrace --version", "show the versions of it and of what it uses"),
     ("mailtrace --print-completion-script", "bash, zsh or fish: completion for that shell"),
 )
 EXAMPLES = {
@@ -728,30 +994,58 @@ EXAMPLES = {
     "tracing": ["mailtrace tracing -c config.yaml --otel-endpoint http://localhost:4317 --ask-opensearch-pass"],
     "play": ["mailtrace play jobs/is-mail-flowing.yaml jobs/day-graph.yaml -e since='1h ago'"],
     "lint": ["mailtrace lint jobs config.yaml"],
+    "doctor": ["mailtrace doctor", "mailtrace doctor -c config.yaml --ask-sudo-pass"],
+    "test": ["mailtrace test tests", "mailtrace test jobs/bounces.test.yaml"],
+    "new": ["mailtrace new", "mailtrace new why-did-it-bounce -o jobs/bounces.yaml"],
+    "explain": ["mailtrace explain find.since", "mailtrace explain in_transit", "mailtrace explain 5.7.1"],
 }
-WORDS = {"job": "[JOB]", "path": "[PATH…]", "": ""}
+WORDS = {"job": "[JOB]", "path": "[PATH…]", "word": "[WORD]", "recipe": "[RECIPE]", "": ""}
+
+
+def _width() -> int:
+    """The columns that help and explanations take."""
+    import shutil
+
+    return max(50, min(shutil.get_terminal_size().columns, 110))
+
+
+def described() -> list[flags.Described]:
+    """Every command with its flags, for `explain` and the manual."""
+    return [
+        flags.Described(task.name, _summary(task), _usage_of(task), task.groups, tuple(EXAMPLES[task.name]))
+        for task in COMMANDS
+    ]
+
+
+def _usage_of(task: Command) -> str:
+    word = "JOB…" if task is play else WORDS[task.stray]
+    return f"mailtrace {task.name} {word} [FLAGS]".replace("  ", " ")
 
 
 def _summary(task: Command) -> str:
     return (task.__doc__ or "").partition("\n")[0]
 
 
-def _help(task: Command, width: int) -> list[str]:
+def _hanging(left: str, text: str, width: int) -> list[str]:
+    """A text beside what it is about, in lines of this width."""
     import textwrap
 
-    word = "JOB…" if task is play else WORDS[task.stray]
-    out = [f"Usage: mailtrace {task.name} {word} [FLAGS]".replace("  ", " "), "", _summary(task)]
+    first, *rest = textwrap.wrap(text, width - len(left))
+    return [f"{left}{first}", *(f"{'':<{len(left)}}{line}" for line in rest)]
+
+
+def _help(task: Command, width: int) -> list[str]:
+    out = [f"Usage: {_usage_of(task)}", "", _summary(task)]
     for group in task.groups:
         out += ["", f"{group.title}:", ""]
         for flag in group.flags:
             short = f"-{flag.short}, " if flag.short else "    "
             left = f"  {short}--{flag.name} {flag.value}".rstrip()
             repeat = " (may be repeated)" if flag.many and "repeated" not in flag.help else ""
-            text = textwrap.wrap(flag.help + repeat, width - 34)
             if len(left) > 32:
                 out.append(left)
                 left = ""
-            out += [f"{left:<34}{text[0]}", *(f"{'':<34}{line}" for line in text[1:])]
+            out += _hanging(f"{left:<34}", flag.help + repeat, width)
     return [*out, "", "Examples:", "", *(f"  {line}" for line in EXAMPLES[task.name])]
 
 
@@ -778,13 +1072,33 @@ def arranged(words: Sequence[str]) -> list[str]:
     return [name, *_Arranger(task, rest).arrange()]
 
 
+def _complete(words: Sequence[str]) -> NoReturn:
+    """Tell a shell what the last of the words may become."""
+    from mailtrace.completion import candidates
+
+    core = ["--help", *(name.partition(" ")[2] for name, _ in CORE)]
+    _put("".join(f"{_visible(word)}\n" for word in candidates(words, described(), core)))
+    raise Exit
+
+
+def _completion_script(shell: str) -> str:
+    from mailtrace.completion import SCRIPTS, script
+    from mailtrace.problem import did_you_mean
+
+    if shell not in SCRIPTS:
+        hint = did_you_mean(shell, SCRIPTS) or f"there are {', '.join(SCRIPTS)}"
+        raise Exit(f'mailtrace: there is no completion for "{_visible(shell)}"; {hint}', code=USAGE)
+    return script(shell)
+
+
 def _wrong_command(name: str) -> Exit:
     from mailtrace.problem import did_you_mean
 
     if name.endswith((".yaml", ".yml")):
         hint = f"to run a job: mailtrace play {name}"
     else:
-        hint = did_you_mean(name, [task.name for task in COMMANDS]) or "see mailtrace --help"
+        core = next((spelling for spelling, _ in CORE if spelling == f"mailtrace --{name}"), "mailtrace --help")
+        hint = did_you_mean(name, [task.name for task in COMMANDS]) or f"see {core}"
     return Exit(f'mailtrace: there is no command "{_visible(name)}"; {hint}', code=USAGE)
 
 
@@ -816,6 +1130,9 @@ class _Arranger:
 
     def _long(self, word: str) -> None:
         name, equals, value = word.partition("=")
+        if self.task.name == "explain" and name not in self.known and self._elsewhere(name):
+            self._stray(name.lstrip("-"))  # what a flag of another command means
+            return
         flag = self._flag(name)
         if not flag.value:
             if equals:
@@ -840,12 +1157,16 @@ class _Arranger:
         flag = self.known.get(name)
         if flag is not None:
             return flag
-        elsewhere = [task.name for task in COMMANDS if any(name in flag.spellings for flag in task.flags)]
+        elsewhere = self._elsewhere(name)
         hint = did_you_mean(name, [spelling for spelling in self.known if len(spelling) > 2]) if len(name) > 2 else ""
         if not hint and elsewhere:
             hint = f"it is a flag of {', '.join(elsewhere)}"
         shown = name if word in ("", name) else f"{name} (in {word})"
         raise self._wrong(f"there is no flag {shown}", hint or f"see mailtrace {self.task.name} --help")
+
+    def _elsewhere(self, name: str) -> list[str]:
+        """The commands that have this flag."""
+        return [task.name for task in COMMANDS if any(name in flag.spellings for flag in task.flags)]
 
     def _value(self, flag: Flag, name: str) -> str:
         if not self.words or self.words[0] in self.known:
@@ -863,7 +1184,7 @@ class _Arranger:
             self.out.append(value)
 
     def _stray(self, word: str) -> None:
-        """A word without a flag: a job, or one more log behind `--log logs/*`."""
+        """A word without a flag: a job, a recipe, or one more log behind `--log logs/*`."""
         yaml = word.endswith((".yaml", ".yml"))
         if self.after_log and not yaml:
             self.out += ["--log", word]
@@ -871,10 +1192,20 @@ class _Arranger:
         flag = self.known.get(f"--{self.task.stray}")
         if flag is None:
             raise self._wrong(f'what is "{word}"?', f"see mailtrace {self.task.name} --help")
-        if not flag.many:
+        if self.task.stray == "recipe":
+            # Who names a file means the one to write.
+            flag = self.known["--output"] if yaml else flag
+            if flag.name in self.once:
+                raise self._wrong("one job at a time", f"mailtrace {self.task.name} writes one")
+        elif not flag.many:
+            from mailtrace.errors import RequestError
             from mailtrace.request import job_file
 
-            if not yaml and not os.access(job_file(word), os.F_OK):
+            try:
+                path = job_file(word)
+            except RequestError as error:
+                raise self._wrong(str(error)) from None
+            if not yaml and not os.access(path, os.F_OK):
                 raise self._wrong(f'there is no job file "{word}"', f"to search for a text: -k {word}")
             if flag.name in self.once:
                 raise self._wrong("one job at a time", "mailtrace play runs several")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mailtrace.hosts import HostFacts, Inventory, folded
 from mailtrace.model import HostLogs
+from mailtrace.otlp.endpoint import BackEnd
 from mailtrace.secret import Redactor, Secret
 
 DEFAULT_PARSER = "SyslogParser"
@@ -53,6 +54,7 @@ class SshConfig:
     ssh_config_file: str = ""
     known_hosts: tuple[str, ...] = ()
     host_keys: str = "strict"
+    transport: str = "paramiko"
     forks: int = 8
     host_config: HostConfig = field(default_factory=HostConfig)
     hosts: Mapping[str, HostConfig] = field(default_factory=dict)
@@ -82,19 +84,25 @@ class OpenSearchConfig:
     ca_certs: str = ""
     client_cert: str = ""
     client_key: str = ""
+    aws_region: str = ""
+    aws_service: str = "es"
     index: str = ""
     use_ssl: bool = False
     verify_certs: bool = False
     time_zone: str = "+00:00"
     own_zone: bool = False  # whether the config sets `time_zone`
     timeout: float = 10
+    max_bytes_in_flight: int = 64 * 1024 * 1024
     preset: str = ""
     mapping: OpenSearchMapping = field(default_factory=OpenSearchMapping)
 
 
 @dataclass(frozen=True, slots=True)
-class Tracing:
-    """`tracing`: how `mailtrace tracing` goes round. `state` is a file's absolute path, "" for none."""
+class Tracing(BackEnd):
+    """`tracing`: how `mailtrace tracing` goes round, and where traces go that no job sends elsewhere.
+
+    `state` and the PEM files are absolute paths, "" for none.
+    """
 
     sleep_seconds: float = 60
     hold_rounds: int = 2
@@ -172,7 +180,8 @@ class Config:
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret that is set."""
         ssh, search = self.ssh_config, self.opensearch_config
-        every = (ssh.password, ssh.passphrase, ssh.sudo_pass, search.password, search.api_key)
+        headers = self.tracing.headers.values()
+        every = (ssh.password, ssh.passphrase, ssh.sudo_pass, search.password, search.api_key, *headers)
         return tuple(secret for secret in every if secret)
 
     @property

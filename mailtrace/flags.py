@@ -34,6 +34,16 @@ class Group(NamedTuple):
     flags: tuple[Flag, ...]
 
 
+class Described(NamedTuple):
+    """One command as help, `explain` and the manual tell of it: `usage` is what stands behind its name."""
+
+    name: str
+    summary: str
+    usage: str
+    groups: tuple[Group, ...]
+    examples: tuple[str, ...]
+
+
 ASK = Group(
     "Which mails",
     (
@@ -41,6 +51,14 @@ ASK = Group(
             "key", "text in the mail's log lines, any case; repeated: all of them", "TEXT", "k", True, find="keywords"
         ),
         Flag("any-of", "as -k, but one of several is enough", "TEXT", many=True, find="any_of"),
+        Flag(
+            "keys-from",
+            "a file (or -) of addresses, Message-IDs, queue IDs: one a line, or CSV",
+            "FILE",
+            find="keys_from",
+        ),
+        Flag("keys-column", "its column, where it is CSV", "NAME", find="keys_column"),
+        Flag("eml", "a message, its headers or a bounce in a file; - is standard input", "FILE", find="eml"),
         Flag("message-id", "the Message-ID, with or without <>", "ID", find="message_id"),
         Flag("queue-id", "a queue ID on any host", "ID", find="queue_id"),
         Flag("sender", "the envelope sender; '' for bounces", "ADDRESS", find="sender"),
@@ -64,6 +82,7 @@ WHERE = Group(
         Flag("limit", "only these hosts and clusters; commas or repeated", "HOSTS", many=True),
     ),
 )
+BUNDLE = Flag("bundle", "trace what a case bundle holds (-o case.zip writes one)", "ZIP")
 JOB = Flag("job", "a job file, or a recipe by name; the other flags lead over it", "FILE")
 JOBS = Flag("job", "a job file, or a recipe that comes with mailtrace by name, as in demo", "FILE", many=True)
 SET = (
@@ -97,37 +116,56 @@ TELL = (
     Flag("verbose", "say more; -vv everything", short="v", counted=True),
     Flag("log-level", "DEBUG, INFO, WARNING, ERROR or CRITICAL", "LEVEL"),
 )
+EVENTS = Flag("events", "write what happens as lines of JSON: waves, hosts, lines, seconds", "FILE")
 TO = (
     Flag("output", "write a file: .dot .svg .png .json .txt; - is standard output", "FILE", "o"),
     Flag("format", "timeline, json, dot …, where the file's ending does not say", "NAME"),
 )
+OTEL = Flag(
+    "otel-endpoint", "send each mail there as an OpenTelemetry trace (tracing: default http://localhost:4317)", "URL"
+)
+JUNIT = Flag("junit", "write what was expected and what came as JUnit test results", "FILE")
+WAIT = Flag("wait", "ask again until every recipient's fate is final, so long at most, as in 10m", "DURATION")
+CI = Group("After a test mail, in CI", (WAIT, JUNIT))
 ALL = Flag("all", "tell the whole story of every mail, however many")
 
 TRACE = (
     ASK,
     WHERE,
-    Group("What comes out", (*TO, ALL, *TIMES, *TELL)),
-    Group("Jobs", (JOB, *SET, PRINT_JOB, *LOOK)),
+    Group("What comes out", (*TO, ALL, OTEL, *TIMES, *TELL, EVENTS)),
+    CI,
+    Group("Jobs", (JOB, BUNDLE, *SET, PRINT_JOB, *LOOK)),
     PASSWORDS,
 )
 RUN = (
     ASK,
     WHERE,
-    Group("What comes out", (*TIMES, *TELL)),
-    Group("Jobs", (JOB, *SET, PRINT_JOB, *LOOK)),
+    Group("What comes out", (*TIMES, *TELL, EVENTS)),
+    Group("Jobs", (JOB, BUNDLE, *SET, PRINT_JOB, *LOOK)),
     PASSWORDS,
 )
 GRAPH = (
     ASK,
     WHERE,
-    Group("What comes out", (*TO, *TIMES, *TELL)),
-    Group("Jobs", (JOB, *SET, PRINT_JOB, *LOOK)),
+    Group("What comes out", (*TO, *TIMES, *TELL, EVENTS)),
+    Group("Jobs", (JOB, BUNDLE, *SET, PRINT_JOB, *LOOK)),
     PASSWORDS,
 )
 TRACING = (
     Group(
         "What goes where",
-        (CONFIG, Flag("otel-endpoint", "where traces go (default http://localhost:4317)", "URL"), *TELL),
+        (CONFIG, OTEL, *TELL),
+    ),
+    Group(
+        "How long",
+        (
+            Flag("once", "one round and no more, for cron: send what is final, keep the rest for the next run"),
+            Flag(
+                "since", 'where a first run begins: a time, "2h ago", "now"; by default with all that is there', "TIME"
+            ),
+            Flag("until", 'end by itself: a time, "now"; what is under way then is sent as it is', "TIME"),
+            Flag("status", "tell what the state knows of a run, also of one that is running, and end"),
+        ),
     ),
     Group("Jobs", (JOB, *SET, PRINT_JOB, *LOOK)),
     Group("Passwords", OPENSEARCH_PASSWORD),
@@ -135,7 +173,8 @@ TRACING = (
 PLAY = (
     Group("Jobs", (JOBS, *SET, PRINT_JOB, *LOOK)),
     WHERE,
-    Group("What comes out", (ALL, *TIMES, *TELL)),
+    CI,
+    Group("What comes out", (ALL, *TIMES, *TELL, EVENTS)),
     PASSWORDS,
 )
 LINT = (
@@ -148,6 +187,30 @@ LINT = (
             *TELL,
         ),
     ),
+)
+
+DOCTOR = (WHERE, Group("Jobs", (JOB, *SET)), Group("What comes out", TELL), PASSWORDS)
+TEST = (
+    Group(
+        "What to run",
+        (
+            Flag("path", "a NAME.test.yaml, or a folder of them", "PATH", many=True),
+            Flag("plan", "show which files that are; open none"),
+            *TELL,
+        ),
+    ),
+)
+NEW = (
+    Group(
+        "What to write",
+        (
+            Flag("recipe", "begin with a copy of this recipe; mailtrace --jobs lists them", "RECIPE"),
+            Flag("output", "where to; - is standard output (default job.yaml, or the recipe's name)", "FILE", "o"),
+        ),
+    ),
+)
+EXPLAIN = (
+    Group("What to explain", (Flag("word", "a key, module, flag, outcome, or a code as in 5.1.1", "WORD", many=True),)),
 )
 
 Given = dict[str, Any]

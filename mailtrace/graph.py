@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, Union
 
+from mailtrace.assemble.mails import Mails
 from mailtrace.model import Certainty, Delivery, Hop, Link, LinkKind, Mail
 from mailtrace.report import visible
 
@@ -25,6 +26,9 @@ NAMED = 3
 """A merged edge names its queue IDs up to so many …"""
 FEW = 10
 """… in a graph of up to so many mails; in a larger one only the numbers can be read."""
+Ways = dict[tuple[str, str], str | tuple[str, str, str]]
+"""By both hops the style of a link; by the hop and what was answered a hand-off to a host without a log: from which
+host, the queue ID there, the other host's name."""
 _OPEN_ENDED = ("relayed", "in_transit", "unknown")
 """Outcomes of mail that was handed to a host without a hop of its own."""
 
@@ -70,22 +74,42 @@ class MailGraph:
         equal candidates is a dashed edge, one to a bounce message a dotted one.
         """
         graph = cls()
-        hops = {hop.id: hop for mail in report.mails for hop in mail.hops}
-        for hop in hops.values():
-            graph.hosts.setdefault(hop.host, "")
+        ends: dict[str, tuple[str, str]] = {}  # of hops that are linked: host and queue ID
+        ways: Ways = {}
+        mails = report.mails
+        for mail in mails.moved() if isinstance(mails, Mails) else mails:  # once: they may be made anew each time
+            if isinstance(mail, str):
+                graph.hosts.setdefault(mail, "")
+                continue
+            for hop in mail.hops:
+                graph.hosts.setdefault(hop.host, "")
+            if mail.links:
+                ends.update((hop.id, (hop.host, hop.queue_id)) for hop in mail.hops)
+                for link in mail.links:  # one between two mails may stand in both and is drawn once
+                    ways.setdefault((link.from_, link.to), _link_style(link))
+            ways.update(_handed_out(mail))
         known = {name.lower(): name for name in (*(item.host for item in report.coverage), *graph.hosts)}
-        merge, few = len(report.mails) > 1, len(report.mails) <= FEW
-        merged: dict[tuple[str, str, str], Edge] = {}
-        seen: set[tuple[str, str]] = set()
-        for mail in report.mails:
-            for one, to, style in (*_linked(mail, hops, seen), *_handed_out(mail, hops, known)):
-                graph.hosts.setdefault(to, "dashed")
-                edge = merged.get((one.host, to, style)) if merge else None
-                if edge is None:
-                    edge = merged[one.host, to, style] = graph._edge(one.host, to, style)
-                    edge.named = few
-                edge.queue_ids.append(one.queue_id)
+        graph._draw(ways, ends, known, merge=len(report.mails) > 1, named=len(report.mails) <= FEW)
         return graph
+
+    def _draw(
+        self, ways: Ways, ends: dict[str, tuple[str, str]], known: dict[str, str], *, merge: bool, named: bool
+    ) -> None:
+        merged: dict[tuple[str, str, str], Edge] = {}
+        for (one, other), way in ways.items():
+            if isinstance(way, str):
+                if one not in ends or other not in ends:
+                    continue
+                (host, queue_id), to, style = ends[one], ends[other][0], way
+            else:
+                host, queue_id, name = way
+                to, style = known.get(name.lower(), name), ""
+            self.hosts.setdefault(to, "dashed")
+            edge = merged.get((host, to, style)) if merge else None
+            if edge is None:
+                edge = merged[host, to, style] = self._edge(host, to, style)
+                edge.named = named
+            edge.queue_ids.append(queue_id)
 
     def add_hop(self, from_host: str, to_host: str, queue_id: str) -> None:
         """Add a hand-off from a host to another, or to itself, of the message with this queue ID on `from_host`."""
@@ -133,26 +157,23 @@ def _style(style: str) -> dict[str, Any]:
     return {"style": style} if style else {}
 
 
-def _linked(mail: Mail, hops: dict[str, Hop], seen: set[tuple[str, str]]) -> list[tuple[Hop, str, str]]:
-    """The hand-offs that links prove. A link between two mails may stand in both and is drawn once."""
-    out: list[tuple[Hop, str, str]] = []
-    for link in mail.links:
-        one, other = hops.get(link.from_), hops.get(link.to)
-        if one is not None and other is not None and (link.from_, link.to) not in seen:
-            seen.add((link.from_, link.to))
-            out.append((one, other.host, _link_style(link)))
-    return out
-
-
 def _link_style(link: Link) -> str:
     if link.certainty is Certainty.AMBIGUOUS:
         return "dashed"
     return "dotted" if link.kind is LinkKind.BOUNCED else ""
 
 
-def _handed_out(mail: Mail, hops: dict[str, Hop], known: dict[str, str]) -> list[tuple[Hop, str, str]]:
+def _handed_out(mail: Mail) -> Ways:
     """The hand-offs to hosts that have no hop here, each message once."""
-    out: dict[tuple[str, str, str], tuple[Hop, str, str]] = {}
+    linked = {(link.from_, recipient) for link in mail.links for recipient in link.recipients}
+    if not any(
+        d.status == "sent" and not d.local and (hop.id, d.recipient) not in linked
+        for hop in mail.hops
+        for d in hop.deliveries
+    ):
+        return {}
+    out: Ways = {}
+    hops = {hop.id: hop for hop in mail.hops}
     sent: dict[str, dict[str, Delivery]] = {}
     for row in mail.recipients:
         hop = hops.get(row.path[-1].hop) if row.path and row.outcome in _OPEN_ENDED else None
@@ -167,9 +188,10 @@ def _handed_out(mail: Mail, hops: dict[str, Hop], known: dict[str, str]) -> list
             continue
         name = delivery.relay.name or delivery.relay.ip
         if name:
-            to = known.get(name.lower(), name)
-            out.setdefault((hop.id, to, delivery.reply_id or delivery.reply), (hop, to, ""))
-    return list(out.values())
+            out.setdefault(
+                (hop.id, f"{name.lower()} {delivery.reply_id or delivery.reply}"), (hop.host, hop.queue_id, name)
+            )
+    return out
 
 
 def _last_sent(hop: Hop) -> dict[str, Delivery]:

@@ -5,13 +5,14 @@ Knows no terminal: it is handed how to say and how to ask.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timezone, tzinfo
 from typing import TYPE_CHECKING
 
 from mailtrace.model import LinkKind
 from mailtrace.problem import did_you_mean
 from mailtrace.report import visible
+from mailtrace.wording import no_mail
 
 if TYPE_CHECKING:
     from mailtrace.model import Delivery, Fleet, Hop, Link, Mail, Peer, Recipient
@@ -55,7 +56,7 @@ class Conversation:
         """List the mails, and follow the one that is chosen."""
         mails = self.report.mails
         if not mails:
-            self.say("No mail found.")
+            self.say(no_mail(self.report))
             return
         self.say(f"{len(mails)} mail{'s' if len(mails) > 1 else ''} found:")
         self.say("")
@@ -86,7 +87,7 @@ class Conversation:
         )
         return visible(f"{number:>4}  {self._time(mail.first)}  {_address(mail.sender)} → {names or '?'}  {where}")
 
-    def _choose(self, mails: list[Mail], ask: Callable[[str], str]) -> tuple[Mail, Hop | None]:
+    def _choose(self, mails: Sequence[Mail], ask: Callable[[str], str]) -> tuple[Mail, Hop | None]:
         which = f"1-{len(mails)}, a queue ID" if len(mails) > 1 else "1, a queue ID"
         while True:
             answer = ask(f"Which one? [{which}, n to stop] ").strip()

@@ -6,13 +6,16 @@ one that is slow makes the run slow, one that raises ends it.
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import IO, Any
 
 from mailtrace.report import rfc3339
+
+_SHOWN = 8  # hosts that a line names
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class _At:
         """The event as data; what does not apply is left out."""
         name = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(self).__name__).lstrip("_")
         own = {item.name: getattr(self, item.name) for item in fields(self)}
+        own = {key: list(value) if isinstance(value, tuple) else value for key, value in own.items()}
         own["time"] = rfc3339(self.time)
         return {"event": name, **{key: value for key, value in own.items() if value != "" or key not in _OPTIONAL}}
 
@@ -55,6 +59,42 @@ class Progress(_At):
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting(_At):
+    """Not every fate is final: in `pause` seconds the logs are asked again, for `left` seconds at most."""
+
+    mails: int
+    open: int
+    pause: float
+    left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(_At):
+    """A source has answered the questions of one wave.
+
+    `hosts` are those that were asked, none for all of them; `lines` tells how many of each answered.
+    """
+
+    source: str
+    wave: int
+    questions: int
+    hosts: tuple[str, ...]
+    lines: Mapping[str, int]
+    seconds: float
+
+    @property
+    def said(self) -> str:
+        """The same in a line: `wave 2, ssh: 34 lines of core, osl1, sp1 in 0.25 s (core 30, osl1 4)`."""
+        most = sorted((item for item in self.lines.items() if item[1]), key=lambda item: (-item[1], item[0]))
+        counted = ", ".join(f"{host} {number}" for host, number in most[:_SHOWN])
+        more = f" and {len(most) - _SHOWN} more" if len(most) > _SHOWN else ""
+        asked = f"{', '.join(self.hosts[:_SHOWN])}{' …' if len(self.hosts) > _SHOWN else ''}" or "all hosts"
+        total = sum(self.lines.values())
+        told = f" ({counted}{more})" if most else ""
+        return f"wave {self.wave}, {self.source}: {total} lines of {asked} in {self.seconds:.2f} s{told}"
+
+
+@dataclass(frozen=True, slots=True)
 class Warning(_At):  # noqa: A001 - the event's name in the schema
     """Something the reader should know; the report has it too."""
 
@@ -80,6 +120,7 @@ class Expectation(_At):
     text: str
     held: bool
     detail: str | None = None
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +132,22 @@ class ReportDone(_At):
     exit_code: int
 
 
-Event = StepStarted | StepFinished | Progress | Warning | MailFound | Expectation | ReportDone
+Event = StepStarted | StepFinished | Progress | Asked | Waiting | Warning | MailFound | Expectation | ReportDone
 Listener = Callable[[Event], None]
 
-_OPTIONAL = ("detail", "host")
+_OPTIONAL = ("detail", "host", "place")
 
 
 def nobody(event: Event) -> None:
     """The listener of a run that nobody listens to."""
+
+
+def wants_mails(listener: Listener) -> bool:
+    """Whether a listener wants to hear of every mail: of a day that is a million events, and each takes time.
+
+    One that does not says so with `every_mail = False`.
+    """
+    return listener is not nobody and getattr(listener, "every_mail", True)
 
 
 class Outcome:
@@ -128,3 +177,20 @@ def step(listener: Listener, name: str) -> Iterator[Outcome]:
         raise
     finally:
         listener(StepFinished(name, time.perf_counter() - began, outcome.ok, outcome.detail))
+
+
+def recorder(stream: IO[str], redact: Callable[[str], str]) -> Listener:
+    """A listener that writes each event as a line of JSON, as it happens."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, str):
+            return redact(value)
+        if isinstance(value, Mapping):
+            return {redact(key): clean(item) for key, item in value.items()}
+        return [clean(item) for item in value] if isinstance(value, list) else value
+
+    def hear(event: Event) -> None:
+        stream.write(json.dumps(clean(event.to_dict())) + "\n")
+        stream.flush()
+
+    return hear

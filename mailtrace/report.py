@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mailtrace.model import (
         ClockNote,
         Coverage,
         Delivery,
         Expectation,
+        Headers,
+        Hint,
         Hop,
         Link,
+        LogEntry,
         Mail,
         Peer,
         Recipient,
+        Stamp,
+        ToldHop,
         Warning_,
     )
 
@@ -72,13 +77,18 @@ def visible(text: str) -> str:
 
 @dataclass(slots=True)
 class Report:
-    """All that one run found. `exit_code` as in the README's table."""
+    """All that one run found. `exit_code` as in the manual's table.
+
+    `mails` are in order of first sight. Where every mail of a window was asked for they may be made anew each time they
+    are looked at: an exporter that goes through them once and keeps none needs no more memory for a million than for
+    ten, and what is changed in one is lost.
+    """
 
     name: str
     kind: str
     start: float | None = None
     end: float | None = None
-    mails: list[Mail] = field(default_factory=list)
+    mails: Sequence[Mail] = field(default_factory=list)
     coverage: list[Coverage] = field(default_factory=list)
     clocks: list[ClockNote] = field(default_factory=list)
     warnings: list[Warning_] = field(default_factory=list)
@@ -87,6 +97,10 @@ class Report:
     exit_code: int = 0
     zone: str = ""  # the zone that times of the job without one were read in
     outside: frozenset[str] = frozenset()  # inventory hosts that are not the fleet's
+    headers: list[Headers] = field(default_factory=list)  # of the message in hand
+    hints: list[Hint] = field(default_factory=list)  # where nothing was found
+    case: Case | None = None  # what the run worked with, where an export wants it
+    keys: dict[str, list[str]] = field(default_factory=dict)  # keys of `keys_from` → IDs of the mails that have them
 
     def to_dict(self, *, entries: bool = False) -> dict[str, Any]:
         """The report as `schemas/report.schema.json` describes it; with `entries`, each hop's raw lines too."""
@@ -96,11 +110,18 @@ class Report:
             "window": {"start": rfc3339(self.start), "end": rfc3339(self.end)},
             "partial": self.partial,
             "mails": [_mail(mail, entries=entries) for mail in self.mails],
+            **({"keys": [{"key": key, "mails": mails} for key, mails in self.keys.items()]} if self.keys else {}),
+            **({"headers": [_headers(sheet) for sheet in self.headers]} if self.headers else {}),
             "coverage": [_coverage(item) for item in self.coverage],
             "clocks": [_clock(note) for note in self.clocks],
             "warnings": [_warning(warning) for warning in self.warnings],
+            **({"hints": [_warning(hint) for hint in self.hints]} if self.hints else {}),
             "expectations": [_expectation(expectation) for expectation in self.expectations],
         }
+
+    def frame(self) -> dict[str, Any]:
+        """The report as data without its mails."""
+        return replace(self, mails=[]).to_dict()
 
     def to_json(self, *, entries: bool = False) -> str:
         """`to_dict()` as JSON text, with a newline at its end."""
@@ -111,47 +132,69 @@ class Report:
 
         One hop, link or row per line, so that two reports can be compared with `diff`.
         """
-        head = Report(self.name, self.kind, self.start, self.end, partial=self.partial).to_dict()
-        yield "{\n"
-        for key in ("version", "job", "window", "partial"):
-            yield f'"{key}": {_text(head[key])},\n'
-        yield '"mails": ['
+        frame = self.frame()
+        for number, (key, value) in enumerate(frame.items()):
+            yield f'{"," if number else "{"}\n"{key}": '
+            if key == "mails":
+                yield from self._mails_text(entries=entries)
+            else:
+                yield _lines(value, "") if isinstance(value, list) else json_text(value)
+        yield "\n}\n"
+
+    def _mails_text(self, *, entries: bool) -> Iterator[str]:
+        yield "["
         for i, mail in enumerate(self.mails):
             yield ("," if i else "") + "\n" + _mail_text(_mail(mail, entries=entries))
-        yield "\n],\n" if self.mails else "],\n"
-        for key, items in (
-            ("coverage", [_coverage(item) for item in self.coverage]),
-            ("clocks", [_clock(note) for note in self.clocks]),
-            ("warnings", [_warning(warning) for warning in self.warnings]),
-        ):
-            yield f'"{key}": {_lines(items, "")},\n'
-        yield f'"expectations": {_lines([_expectation(item) for item in self.expectations], "")}\n}}\n'
+        yield "\n]" if self.mails else "]"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that one run worked with: `find` and `walk` as a job has them, `config` as a config has it, without its logs.
+
+    `logs` tells of each host in scope how its lines are read, `lines` are all that were fetched, in their order, and
+    `spans` from when to when each host's log was looked at. `write` makes a job or config file of a mapping, `replay`
+    runs the job file at a path.
+    """
+
+    find: Mapping[str, Any]
+    walk: Mapping[str, Any]
+    config: Mapping[str, Any]
+    logs: Mapping[str, Mapping[str, str]]
+    lines: tuple[LogEntry, ...]
+    spans: Mapping[str, tuple[Stamp, Stamp]]
+    write: Callable[[Mapping[str, Any]], str]
+    replay: Callable[[str], Report]
 
 
 class Exporter(Protocol):
     """Shows a report. Made by the registry from its options."""
 
-    def export(self, report: Report, stream: Any) -> None:
-        """Write the report to a text stream (binary for exporters with `binary = True`)."""
+    def export(self, report: Report, stream: Any) -> str | None:
+        """Write the report to a text stream (binary for exporters with `binary = True`).
+
+        What it answers is told to who wants to know how the step went.
+        """
 
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def _text(value: object) -> str:
+def json_text(value: object) -> str:
+    """A value as JSON in one line that no terminal, browser or editor acts on."""
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", _encode(value))
 
 
 def _lines(items: list[Any], indent: str) -> str:
     if not items:
         return "[]"
-    return "[\n" + ",\n".join(f"{indent} {_text(item)}" for item in items) + f"\n{indent}]"
+    return "[\n" + ",\n".join(f"{indent} {json_text(item)}" for item in items) + f"\n{indent}]"
 
 
 def _mail_text(mail: dict[str, Any]) -> str:
     """One mail: its own fields in one line, then a line for each hop, link and recipient."""
     lists = ("hops", "links", "recipients")
-    own = _text({key: value for key, value in mail.items() if key not in lists})
+    own = json_text({key: value for key, value in mail.items() if key not in lists})
     parts = (f'  "{key}": {_lines(mail[key], "  ")}' for key in lists)
     return f" {own[:-1]},\n" + ",\n".join(parts) + "\n }"
 
@@ -163,6 +206,11 @@ def _known(text: str) -> str | None:
 def _seconds(value: float | None) -> float | None:
     """A duration without the noise of float arithmetic; never negative."""
     return None if value is None else max(0.0, round(value, 6))
+
+
+def mail_as_data(mail: Mail) -> dict[str, Any]:
+    """One mail as `schemas/report.schema.json` describes it, without raw lines."""
+    return _mail(mail, entries=False)
 
 
 def _mail(mail: Mail, *, entries: bool) -> dict[str, Any]:
@@ -248,6 +296,30 @@ def _recipient(row: Recipient) -> dict[str, Any]:
     }
 
 
+def _headers(sheet: Headers) -> dict[str, Any]:
+    return {
+        "kind": sheet.kind,
+        "message_id": _known(sheet.message_id),
+        "sender": sheet.sender,
+        "recipients": list(sheet.recipients),
+        "subject": _known(sheet.subject),
+        "hops": [_told(hop) for hop in sheet.hops],
+    }
+
+
+def _told(hop: ToldHop) -> dict[str, Any]:
+    return {
+        "host": _known(hop.host),
+        "queue_id": _known(hop.queue_id),
+        "client": _peer(hop.client, "name"),
+        "protocol": _known(hop.protocol),
+        "recipient": _known(hop.recipient),
+        "tls": _known(hop.tls),
+        "time": rfc3339(hop.time),
+        "hop": _known(hop.hop),
+    }
+
+
 def _coverage(item: Coverage) -> dict[str, Any]:
     out: dict[str, Any] = {
         "host": item.host,
@@ -274,10 +346,11 @@ def _clock(note: ClockNote) -> dict[str, Any]:
     }
 
 
-def _warning(warning: Warning_) -> dict[str, Any]:
+def _warning(warning: Warning_ | Hint) -> dict[str, Any]:
     out = {"code": warning.code, "message": warning.message}
     return {**out, "host": warning.host} if warning.host else out
 
 
 def _expectation(expectation: Expectation) -> dict[str, Any]:
-    return {"text": expectation.text, "held": expectation.held, "detail": _known(expectation.detail)}
+    out = {"text": expectation.text, "held": expectation.held, "detail": _known(expectation.detail)}
+    return {**out, "place": expectation.place} if expectation.place else out

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 from mailtrace.errors import RequestError
 from mailtrace.exporters import EXPORTERS
 from mailtrace.flags import ASK
-from mailtrace.load import data_folder, literal, to_yaml
+from mailtrace.job import Export
+from mailtrace.load import data_folder, literal, no_recipe, read_document, recipe, to_yaml
 from mailtrace.load.overrides import override, read_sets, read_variables
-from mailtrace.load.tree import Node, from_python, from_yaml
+from mailtrace.load.tree import Node, from_python
 from mailtrace.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mailtrace.flags import Given
-    from mailtrace.job import Export, Job, Option
+    from mailtrace.job import Job, Option
     from mailtrace.load import ConfigLike
 
 DEFAULT_EXPORT = {"trace": "timeline", "graph": "dot"}
@@ -36,6 +37,10 @@ ENDINGS = {
     ".html": "html",
     ".htm": "html",
     ".txt": "timeline",
+    ".csv": "csv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".zip": "bundle",
 }
 OWN_LOGS = (
     "/var/log/mail.log",  # Debian, Ubuntu, macOS
@@ -52,9 +57,11 @@ SYSTEM_LOGS = ("/var/log/messages", "/var/log/syslog")
 """Where mail is logged with everything else (Alpine): read only where a server has no log of OWN_LOGS, which on
 Debian holds the same lines again."""
 
-_NEVER_EMPTY = frozenset({"message_id", "queue_id", "recipient", "subject", "client", "sasl_user"})
+_NEVER_EMPTY = frozenset({"keys_from", "eml", "message_id", "queue_id", "recipient", "subject", "client", "sasl_user"})
+_FILES = frozenset({"keys_from", "eml"})
 _FIND = re.compile(r"(?:--set )?find\.(\w+)", re.ASCII)
 _OWN_CONFIG = re.compile(rb"""^(?:\{.*|)["']?(?:config|source)["']?\s*:""", re.MULTILINE)
+_EXTENDS = re.compile(rb"""^(?:\{.*|)["']?extends["']?\s*:""", re.MULTILINE)
 _EXIM = re.compile(r"(?:mainlog|main\.log|exim_mainlog)(?:[-.].*)?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _PLAIN_FOLDERS = frozenset({"", "log", "logs", "exim", "exim4", "var", "tmp", "mail"})
@@ -71,16 +78,15 @@ def wrong(message: str, hint: str = "") -> RequestError:
 
 
 def job_file(name: str) -> str:
-    """The path of a job: a bare word that is no file here is the recipe of that name that comes with mailtrace."""
-    if PurePath(name).name != name or PurePath(name).suffix or Path(name).is_file():
+    """The path of a job: `@NAME`, or a bare word that is no file here, is a recipe that comes with mailtrace."""
+    if name.startswith("@"):
+        found = recipe(name[1:])
+        if found is None:
+            raise wrong(*no_recipe(name[1:]))
+        return str(found)
+    if PurePath(name).name != name or PurePath(name).suffix or os.path.isfile(name):  # noqa: PTH113 - pathlib raises for a name that is too long
         return name
-    recipe = data_folder() / "jobs" / f"{name}.yaml"
-    return str(recipe) if recipe.is_file() else name
-
-
-def recipes() -> list[str]:
-    """The names of the recipes that come with mailtrace."""
-    return sorted(path.stem for path in (data_folder() / "jobs").glob("*.yaml"))
+    return str(recipe(name) or name)
 
 
 def settings(kind: str, given: Given, *, job: bool) -> dict[str, Any]:
@@ -89,24 +95,41 @@ def settings(kind: str, given: Given, *, job: bool) -> dict[str, Any]:
     With a `job` only what was typed, without one all that makes a job of it.
     """
     out: dict[str, Any] = {}
-    for flag in ASK.flags:
+    for flag in ASK.flags if kind != "tracing" else ():
         value = given.get(flag.key)
         if flag.find in _NEVER_EMPTY and value is not None and not value.strip("<> "):
             # Of `--queue-id "$id"` with an unset variable every mail there is would be a surprise.
             raise wrong(f"--{flag.name} is empty", "leave it out to ask for any")
+        if flag.find in _FILES and value not in (None, "", "-"):
+            value = absolute(value)
         if value is not None and value != []:
             out[f"find.{flag.find}"] = [literal(each) for each in value] if flag.many else literal(value)
+    if given.get("wait") is not None:
+        out["wait"] = literal(given["wait"])
     zone = _zone(given)
     if zone:
         out["find.time_zone"] = literal(zone)
     if kind == "tracing":
-        if given.get("otel_endpoint") or not job:
-            out["export"] = [{"otlp": {"endpoint": given.get("otel_endpoint") or "http://localhost:4317"}}]
+        out |= _bounds(given)
+        if endpoint := given.get("otel_endpoint"):
+            out["export[0].otlp.endpoint" if job else "export"] = literal(endpoint) if job else [_sent_to(endpoint)]
     elif given.get("output") is not None or given.get("format"):
         out["export"] = [_export(kind, given)]
-    elif not job and kind in DEFAULT_EXPORT:
+    elif kind in DEFAULT_EXPORT and (given.get("otel_endpoint") or not job):
         out["export"] = [_module(DEFAULT_EXPORT[kind], given)]
+    if kind == "trace" and given.get("otel_endpoint"):
+        out["export"] = [*(step for step in out["export"] if "otlp" not in step), _sent_to(given["otel_endpoint"])]
     return out
+
+
+def _sent_to(endpoint: str) -> dict[str, Any]:
+    return {"otlp": {"endpoint": literal(endpoint)}}
+
+
+def _bounds(given: Given) -> dict[str, Any]:
+    """What the flags of continuous tracing say of its length."""
+    out: dict[str, Any] = {f"tracing.{key}": literal(given[key]) for key in ("since", "until") if given.get(key)}
+    return {**out, "tracing.once": True} if given.get("once") else out
 
 
 def document(kind: str, values: dict[str, Any], config: str | dict[str, Any] | None) -> dict[str, Any]:
@@ -119,7 +142,7 @@ def document(kind: str, values: dict[str, Any], config: str | dict[str, Any] | N
     for name, value in values.items():
         section, _, key = name.partition(".")
         if key:
-            out[section][key] = value
+            out.setdefault(section, {})[key] = value
         else:
             out[section] = value
     return out
@@ -139,12 +162,15 @@ def as_flags(problem: Problem, given: Given) -> Problem:
         return replace(problem, file="", path="--format", hint=hint)
     if problem.message == "there is no config":
         return replace(problem, hint="name one with -c FILE, or logs with --log [HOST=]PATH")
+    if problem.path == "wait" and given.get("wait") is not None:
+        return replace(problem, file="", path="--wait")
     if problem.path == "config" and not problem.file and not given["log"]:
         return replace(problem, path="--config-path" if given.get("config_path") else "$MAILTRACE_CONFIG", hint="")
     typed = problem.file.startswith("--set ")
     found = _FIND.match(problem.file if typed else problem.path) if typed or not problem.file else None
     flag = next((flag for flag in ASK.flags if found and flag.find == found[1]), None)
-    return replace(problem, file="", path=f"--{flag.name}") if flag else problem
+    asked = flag is not None and given.get(flag.key)
+    return replace(problem, file="", path=f"--{flag.name}") if flag and asked else problem
 
 
 def shown(job: Job, given: Given) -> Job:
@@ -155,7 +181,14 @@ def shown(job: Job, given: Given) -> Job:
         own = {key: value for key, value in asked.items() if value and key in one.options}
         return replace(one, options={**one.options, **own})
 
-    return replace(job, export=tuple(export(one) for one in job.export))
+    junit = (Export("junit", absolute(given["junit"])),) if _junit(given) else ()
+    return replace(job, export=(*(export(one) for one in job.export), *junit))
+
+
+def _junit(given: Given) -> bool:
+    if given.get("junit") == "":
+        raise wrong("--junit needs a file name")
+    return bool(given.get("junit"))
 
 
 # ---------------------------------------------------------------------------------------- --print-job
@@ -179,7 +212,9 @@ def printed(asked: str | dict[str, Any], sets: list[str], config: ConfigLike, jo
     if given.get("var"):
         out["vars"] = {**out.get("vars", {}), **{k: literal(v) for k, v in read_variables(given["var"], []).items()}}
     _fix_sources(out, folder, job, limited=bool(given.get("limit")))
-    out["export"] = out.get("export") or [{DEFAULT_EXPORT[job.kind]: {}}]
+    out["export"] = out.get("export") or [{DEFAULT_EXPORT.get(job.kind, "otlp"): {}}]
+    if _junit(given):
+        out["export"] = [*out["export"], {"junit": {"to": literal(absolute(given["junit"]))}}]
     for step in out["export"]:
         for name, options in step.items():
             _fix_export(name, options, given)
@@ -193,10 +228,7 @@ ORDER = ("version", "kind", "name", "description", "config", "vars", "find", "so
 def _tree(asked: str | dict[str, Any]) -> Node:
     if isinstance(asked, dict):
         return from_python(asked)[0]
-    tree, problems, _ = from_yaml(Path(asked).read_bytes(), asked)
-    if tree is None:
-        raise RequestError(problems)
-    return tree
+    return read_document(asked)
 
 
 def _from(folder: Path, path: str) -> str:
@@ -229,7 +261,7 @@ def _fix_export(name: str, options: dict[str, Any], given: Given) -> None:
         options["all"] = True
 
 
-_ZONED = ("timeline", "html", "csv")
+_ZONED = ("timeline", "summary", "html", "csv")
 
 
 def names_logs(path: str) -> bool:
@@ -237,12 +269,15 @@ def names_logs(path: str) -> bool:
 
     What comes through a pipe can be read only once, and not here.
     """
-    if not Path(path).is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - as above
         return True
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - a path as it was typed
-            return _OWN_CONFIG.search(file.read(1 << 20)) is not None
-    except (OSError, ValueError):
+            text = file.read(1 << 20)
+        if _OWN_CONFIG.search(text):
+            return True
+        return bool(_EXTENDS.search(text)) and bool({"config", "source"} & set(read_document(path).value))
+    except (OSError, ValueError, RequestError):
         return True
 
 
@@ -256,6 +291,10 @@ def _export(kind: str, given: Given) -> dict[str, Any]:
     to, name = given.get("output"), given.get("format") or ""
     if to == "":
         raise wrong("-o needs a file name", "-o - is standard output")
+    if name == "otlp":
+        if to is not None:
+            raise wrong(f"-o {to}: traces are not written but sent", "name the back end with --otel-endpoint URL")
+        return {name: {}}
     if to and to != "-":
         ending = PurePath(to).suffix.lower()
         name = name or ENDINGS.get(ending, "")
@@ -310,7 +349,7 @@ def files_config(logs: Iterable[str]) -> dict[str, Any]:
 def _whose(log: str) -> tuple[str, str]:
     host, equals, path = log.partition("=")
     # A file whose own name has a "=" in it is a file.
-    if equals and _HOST.fullmatch(host) and not Path(log).exists():
+    if equals and _HOST.fullmatch(host) and not os.path.exists(log):  # noqa: PTH110 - as above
         return host, path
     if _EXIM.fullmatch(PurePath(log).name):
         folder = Path(absolute(log)).parent.name

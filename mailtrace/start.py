@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 
@@ -10,6 +11,7 @@ def main() -> None:
     """Run the program; Ctrl-C before a command has begun ends it without a word."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not for `nohup`, or in a shell's background
         signal.signal(signal.SIGINT, _leave)
+    gc.disable()  # a program that ends with its answer: a search for garbage in all it found would be for nothing
     from mailtrace.cli import main as program
 
     program()

@@ -6,6 +6,7 @@ Times are seconds after `T0`. A hop is named after its host and queue ID.
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
@@ -28,7 +29,15 @@ from mailtrace.model import (
 )
 from mailtrace.report import Report
 
+DEMO = Path(__file__).parents[1] / "jobs" / "demo"
+WINDOW = {"time": "2026-11-23T01:04:24Z", "time_range": "3s"}
 T0 = 1795395862.0  # 2026-11-23T01:04:22Z
+
+
+def demo(**sections: Any) -> dict[str, Any]:
+    """A job over the demo's fleet."""
+    find = {"sender": "wolf@world.lab.test", **WINDOW}
+    return {"version": 1, "kind": "trace", "config": str(DEMO / "config.yaml"), "find": find, **sections}
 
 
 def peer(text: str) -> Peer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
@@ -9,10 +10,12 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import pytest
 
@@ -55,6 +58,9 @@ def program(*words: object, **how: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, **{**options, **how})  # type: ignore[call-overload, no-any-return]
 
 
+LONG = "9" * 400
+
+
 # ------------------------------------------------------------------------------------------------ usage
 
 
@@ -80,6 +86,8 @@ def program(*words: object, **how: object) -> subprocess.CompletedProcess[str]:
         ("trace -k x --log x -o picture", "a name without an ending does not say what to write"),
         ("trace --log mx1=", "--log mx1=: no path"),
         ("play", "play what?"),
+        ("trace @who-got-itt", 'there is no recipe "who-got-itt"; did you mean "who-got-it"?'),
+        ("doctor @", 'there is no recipe ""'),
         ("--bogus", "--bogus"),
     ],
 )
@@ -107,8 +115,37 @@ def test_help_is_there_however_it_is_asked_for(mailtrace: Callable[..., Said]) -
 @pytest.mark.parametrize("columns", [40, 60, 80, 200])
 def test_help_fits_the_terminal(mailtrace: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    text = mailtrace("trace", "--help").out.partition("Examples:")[0]
-    assert max(map(len, text.splitlines())) <= max(columns, 60)
+    for words in (["trace", "--help"], ["--help"]):
+        text = mailtrace(*words).out.partition("Examples:")[0]
+        assert max(map(len, text.splitlines())) <= max(columns, 60)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["play", LONG],
+        ["test", LONG],
+        ["lint", LONG],
+        ["trace", LONG],
+        ["new", "-o", LONG],
+        ["trace", "-k", "x", "-c", LONG],
+        ["trace", "--bundle", LONG],
+        ["trace", "--log", "x", "--eml", LONG],
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_is_too_long_is_a_wrong_name(mailtrace: Callable[..., Said], words: list[str]) -> None:
+    said = mailtrace(*words)
+    assert said.code in {2, 4}
+    assert "bug" not in said.err
+    assert "9999" in said.out + said.err
+
+
+def test_a_flag_is_explained_as_it_is_written(mailtrace: Callable[..., Said]) -> None:
+    said = mailtrace("explain", "--wait")
+    assert (said.code, said.err) == (0, "")
+    assert "--wait DURATION" in said.out
+    assert mailtrace("explain", "--wiat").code == 2
 
 
 def test_every_flag_of_the_first_mailtrace_is_there() -> None:
@@ -171,15 +208,6 @@ def test_commands_are_listed_and_the_version_told() -> None:
     assert (listed.returncode, listed.stderr) == (0, "")
     assert all(task.name in listed.stdout for task in cli.COMMANDS)
     assert program("--version").stdout.startswith("mailtrace ")
-
-
-def test_the_shell_completes_commands_and_flags() -> None:
-    assert "complete" in program("--print-completion-script", "bash").stdout
-    assert "trace" in program("--complete", "--", "mailtrace ").stdout.split()
-    assert "--recipient" in program("--complete", "--", "mailtrace trace --").stdout.split()
-    # A job or a log: the shell completes files where the program says nothing.
-    assert program("--complete", "--", "mailtrace trace ").stdout == ""
-    assert program("--complete", "--", "mailtrace trace jobs/de").stdout == ""
 
 
 def test_settings_of_invoke_are_none_of_ours(tmp_path: Path) -> None:
@@ -348,7 +376,7 @@ def test_flags_lead_over_the_job(mailtrace: Callable[..., Said]) -> None:
         ("trace -c {c} --log-level LOUD", 2, "--log-level LOUD"),
         ("trace -c {c} --set walk.max_hop=5", 2, "max_hops"),
         ("trace -c {c} --format tomeline", 2, "timeline"),
-        ("trace -c {c} --format zzz", 2, '--format: there is no export "zzz"; there are: timeline, json, dot'),
+        ("trace -c {c} --format zzz", 2, '--format: there is no export "zzz"; there are: timeline, json, summary'),
         ("trace -c /nope.yaml -k x", 2, "/nope.yaml"),
         ("trace -c /nope.yaml -k x", 2, '--config-path: there is no config "/nope.yaml"\n'),
         ("trace -c / -k x", 2, '--config-path: "/" is a folder'),
@@ -356,11 +384,11 @@ def test_flags_lead_over_the_job(mailtrace: Callable[..., Said]) -> None:
         ("play demo recipe --print-job", 2, "--print-job prints one job"),
         ("play /nope.yaml", 2, "/nope.yaml"),
         ("lint /nope.yaml", 2, "1 problem"),
-        ("tracing -c {c}", 2, "tracing extra"),
         ("trace {j} --format tomeline", 2, '--format: there is no export "tomeline"; did you mean "timeline"?'),
         ("trace -c {c} -k there-is-no-such-text", 1, ""),
         ("graph -c {c} -k there-is-no-such-text", 1, "no mail found"),
         ("graph --log mx1=/nope.log -k x", 3, "mx1: /nope.log"),
+        ("graph --log mx1=/nope.log -k x", 3, "nothing was searched"),
         ("trace --log /nope.log -k x", 3, ""),
         ("graph --log mx1=/ -k x", 3, "/"),
         ("trace -c {c} -k wolf -o /proc/nope/x.json", 4, "cannot write /proc/nope/x.json"),
@@ -543,16 +571,26 @@ def test_a_terminal_without_letters_gets_their_numbers() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def unread(pipe: IO[str]) -> int:
+    """Bytes in a pipe that its reader has not taken yet."""
+    count = array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
+
+
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_what_was_found_is_reported_when_the_run_is_stopped(tmp_path: Path, number: int, code: int) -> None:
-    os.mkfifo(tmp_path / "pipe")
     out = tmp_path / "report.json"
     command = [PROGRAM, "trace", "--log", f"mx1={DEMO}/mx1.log", "--log", "zz=-", "-k", "wolf", "-o", str(out)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdin
         assert process.stderr
-        time.sleep(1.5)  # until it waits for the rest of standard input
-        assert process.poll() is None
+        process.stdin.write("no line of a log\n")
+        process.stdin.flush()
+        until = time.monotonic() + 60
+        while unread(process.stdin) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert process.poll() is None  # it waits for the rest
         process.send_signal(number)
         assert process.wait(20) == code
         assert "Traceback" not in process.stderr.read()
@@ -753,3 +791,43 @@ def test_run_begins_where_it_was_told_to(mailtrace: Callable[..., Said]) -> None
 def test_run_of_nothing_says_so(mailtrace: Callable[..., Said]) -> None:
     said = mailtrace("run", "-c", CONFIG, "-k", "there-is-no-such-text")
     assert (said.code, said.out) == (1, "No mail found.\n")
+
+
+# --------------------------------------------------------------------------------------- for CI servers
+
+
+def test_several_jobs_share_one_file_of_test_results(mailtrace: Callable[..., Said], tmp_path: Path) -> None:
+    results = tmp_path / "junit.xml"
+    said = mailtrace("play", DEMO.parent / "demo.yaml", "/nope.yaml", "--junit", results)
+    assert said.code == 2
+    text = results.read_text()
+    assert text.count("<testsuite ") == 2
+    assert 'message="exit code 2"' in text
+
+
+def test_what_went_wrong_is_annotated_where_a_ci_server_is_known(
+    mailtrace: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expect = 'expect=[{found: false}, {every: {"mails.hops.host": nowhere}}]'
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    said = mailtrace("trace", "-c", CONFIG, "-k", "4jXnlV6MTQzRbF8", "--set", expect)
+    assert said.code == 1
+    assert [line.partition("::expected ")[2] for line in said.err.splitlines() if line.startswith("::error ")] != []
+    monkeypatch.delenv("GITHUB_ACTIONS")
+    said = mailtrace("trace", "-c", CONFIG, "-k", "4jXnlV6MTQzRbF8", "--set", expect)
+    assert "::error" not in said.err
+
+
+def test_a_wait_and_test_results_are_part_of_the_job_that_is_printed(
+    mailtrace: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = ("--eml", "x.eml", "--wait", "10m", "--junit", "j.xml")
+    said = mailtrace("trace", "-c", CONFIG, *flags, "--print-job")
+    assert f"  eml: {tmp_path}/x.eml\n" in said.out
+    assert "\nwait: 10m\n" in said.out
+    assert f"  - junit:\n      to: {tmp_path}/j.xml\n" in said.out
+    plan = mailtrace("trace", "-c", CONFIG, *flags, "--plan")
+    assert plan.code == 0
+    assert f"the message in {tmp_path}/x.eml" in plan.out
+    assert "at most 600 s" in plan.out

@@ -231,7 +231,7 @@ def test_the_seeds_opensearch_example_loads_unchanged(tmp_path: Path) -> None:
     assert config.opensearch_config.own_zone
     assert config.inventory.names[0] == "smtp-relay-1.example.com"
     assert len(config.inventory.clusters["mail-cluster"]) == 3
-    assert config.tracing == Tracing(60, 2, 10)
+    assert config.tracing == Tracing(sleep_seconds=60, hold_rounds=2, go_back_seconds=10)
 
 
 # ------------------------------------------------------------------------------------------- meaning

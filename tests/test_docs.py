@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from mailtrace import cli, errors
+from mailtrace.manual import _anchor, guide
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = Path(sys.executable).parent / "mailtrace"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MANUAL = (ROOT / "MANUAL.md").read_text(encoding="utf-8")
+GUIDE = guide()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 COMMANDS = sorted(cli.namespace.tasks)
@@ -38,8 +41,13 @@ def flags_in(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_in_the_manual(name: str) -> None:
+def test_every_command_is_in_the_readme(name: str) -> None:
     assert f"| `mailtrace {name}" in README
+
+
+def test_the_readme_is_one_page() -> None:
+    assert len(README.splitlines()) <= 150
+    assert README.count("![") == 1
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -54,12 +62,12 @@ def test_the_help_of_a_command_explains_every_flag(name: str) -> None:
 
 def test_the_manual_speaks_of_no_flag_that_is_not_there() -> None:
     known = {f"--{name}" for task in cli.namespace.tasks.values() for arg in task.get_arguments() for name in arg.names}
-    assert flags_in(README) - known == {"--list", "--help"}
+    assert flags_in(README + GUIDE) - known == {"--list", "--help", "--jobs"}
 
 
 def test_every_exit_code_is_in_the_manual() -> None:
-    table = README[README.index("| exit code |") :].partition("\n\n")[0]
-    told = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", table, flags=re.MULTILINE) for code in row.split(",")}
+    table = MANUAL[MANUAL.index("| exit code |") :].partition("\n\n")[0]
+    told = {int(code) for code in re.findall(r"^\| (\d+) \|", table, flags=re.MULTILINE)}
     raised = {
         value.exit_code for value in vars(errors).values() if isinstance(value, type) and hasattr(value, "exit_code")
     }
@@ -76,13 +84,20 @@ def test_every_outcome_and_certainty_is_explained() -> None:
 
     words = ["delivered", "relayed", "deferred", "bounced", "expired", "rejected", "discarded", "held"]
     words += ["quarantined", "in_transit", "unknown", *(certainty.value for certainty in Certainty)]
-    rows = " ".join(re.findall(r"^\| ([a-z_, ]+) \|", README, flags=re.MULTILINE))
+    rows = " ".join(re.findall(r"^\| ([a-z_, ]+) \|", MANUAL, flags=re.MULTILINE))
     assert [word for word in words if word not in re.split(r"[ ,]+", rows)] == []
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", README + CONTRIBUTING + CHANGELOG))
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README + GUIDE + CONTRIBUTING + CHANGELOG))
 def test_a_link_leads_somewhere(target: str) -> None:
     assert (ROOT / target).exists()
+
+
+def test_a_link_into_the_manual_leads_to_a_heading() -> None:
+    heads = {_anchor(head) for head in re.findall(r"^#+ (.*)$", MANUAL, re.MULTILINE)}
+    links = set(re.findall(r"\]\(MANUAL.md#([^)]*)\)", README))
+    assert links
+    assert links - heads == set()
 
 
 def test_the_picture_of_the_demo_is_what_the_demo_shows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +107,20 @@ def test_the_picture_of_the_demo_is_what_the_demo_shows(monkeypatch: pytest.Monk
     monkeypatch.setenv("TZ", "UTC")
     done = printed("play", "jobs/demo.yaml", "--utc")
     assert (done.returncode, done.stderr) == (0, "")
-    assert found.group(1) == done.stdout, "invoke picture writes it anew"
+    assert found.group(1) == done.stdout.partition("\n── Mail 2 of ")[0], "invoke picture writes it anew"
+    assert "── Mail 2 of 3" in done.stdout
+
+
+@pytest.mark.needs("dot")
+def test_the_drawing_of_the_demo_shows_what_the_demo_draws(tmp_path: Path) -> None:
+    done = printed("play", str(ROOT / "jobs" / "demo.yaml"), "--set", "export=[{svg: {to: demo.svg}}]", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+    def words(path: Path) -> list[str]:
+        # Where Graphviz puts them is its version's business.
+        return sorted(re.findall(r"<text [^>]*>([^<]*)</text>", path.read_text(encoding="utf-8")))
+
+    assert words(ROOT / "jobs" / "demo" / "demo.svg") == words(tmp_path / "demo.svg"), "invoke picture draws it anew"
 
 
 def test_the_job_at_the_top_is_the_demo() -> None:
@@ -103,7 +131,7 @@ def test_the_job_at_the_top_is_the_demo() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", blocks("yaml"))
+@pytest.mark.parametrize("text", blocks("yaml", README + GUIDE))
 def test_jobs_and_configs_of_the_manual_are_right(text: str, tmp_path: Path) -> None:
     (tmp_path / "demo").symlink_to(ROOT / "jobs" / "demo")
     (tmp_path / "config.yaml").write_text((ROOT / "jobs" / "demo" / "config.yaml").read_text())
@@ -113,7 +141,7 @@ def test_jobs_and_configs_of_the_manual_are_right(text: str, tmp_path: Path) -> 
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("text", blocks("python"))
+@pytest.mark.parametrize("text", blocks("python", GUIDE))
 def test_scripts_of_the_manual_use_what_is_there(text: str) -> None:
     import mailtrace
 
@@ -133,7 +161,7 @@ def test_ci_runs_the_command_of_the_manual() -> None:
 
 
 def test_nothing_is_installed_from_a_registry_under_our_name() -> None:
-    assert not re.search(r"install (-\S+ )*mailtrace\b", README + CONTRIBUTING)
+    assert not re.search(r"install (-\S+ )*mailtrace\b", README + GUIDE + CONTRIBUTING)
 
 
 def test_the_first_command_installs_the_checkout_and_plays_the_demo() -> None:
@@ -157,7 +185,7 @@ def test_contributing_has_five_commands_that_exist() -> None:
 
 @pytest.mark.needs("dot")
 def test_every_ending_of_the_manual_can_be_written(tmp_path: Path) -> None:
-    (line,) = (line for text in blocks("sh") for line in text.splitlines() if "by ending" in line)
+    (line,) = (line for text in blocks("sh", GUIDE) for line in text.splitlines() if "by ending" in line)
     endings = re.findall(r"\.([a-z]{3,4})\b", line.partition("-o way")[2])
     assert len(endings) > 3
     config = str(ROOT / "jobs" / "demo" / "config.yaml")
@@ -167,7 +195,7 @@ def test_every_ending_of_the_manual_can_be_written(tmp_path: Path) -> None:
         assert (tmp_path / f"way.{ending}").stat().st_size > 100
 
 
-@pytest.mark.parametrize("name", ["bench", "check", "fmt", "lab", "picture", "test"])
+@pytest.mark.parametrize("name", ["bench", "check", "fmt", "lab", "manual", "picture", "test"])
 def test_a_task_that_is_asked_for_help_does_nothing_else(name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "invoke", "--dry", name, "--help"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -24,7 +24,8 @@ def typed(**given: Any) -> dict[str, Any]:
 def test_every_flag_of_a_question_is_a_key_of_find() -> None:
     given = typed(**{flag.key: ["x"] if flag.many else "x" for flag in flags.ASK.flags})
     values = settings("trace", given, job=True)
-    assert values == {f"find.{flag.find}": ["x"] if flag.many else "x" for flag in flags.ASK.flags}
+    files = {name: str(Path.cwd() / "x") for name in ("find.keys_from", "find.eml")}
+    assert values == {f"find.{flag.find}": ["x"] if flag.many else "x" for flag in flags.ASK.flags} | files
 
 
 def test_the_null_sender_is_a_question_too() -> None:
@@ -45,6 +46,19 @@ def test_a_command_line_without_an_export_has_its_command_s() -> None:
 
 def test_a_job_keeps_its_export_where_none_is_typed() -> None:
     assert "export" not in settings("trace", typed(), job=True)
+
+
+def test_traces_are_sent_beside_what_is_shown() -> None:
+    sent = {"otlp": {"endpoint": "http://a:4317"}}
+    assert settings("trace", typed(otel_endpoint="http://a:4317"), job=False)["export"] == [{"timeline": {}}, sent]
+    only = typed(otel_endpoint="http://a:4317", format="otlp")
+    assert settings("trace", only, job=False)["export"] == [sent]
+    assert settings("trace", typed(format="otlp"), job=False)["export"] == [{"otlp": {}}]
+
+
+def test_traces_are_no_file() -> None:
+    with pytest.raises(RequestError, match="not written but sent; name the back end with --otel-endpoint"):
+        settings("trace", typed(format="otlp", output="x.bin"), job=False)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
@@ -205,6 +206,29 @@ def test_no_row_contradicts_the_truth(name: str) -> None:
     assert list(false_rows(whole(name).mails, truth.truth(name))) == []
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(lambda row, _other: row._replace(outcome="bounced"), id="outcome"),
+        pytest.param(lambda row, _other: row._replace(recipient=f"x{row.recipient}"), id="recipient"),
+        pytest.param(lambda row, _other: row._replace(path=row.path[:-1]), id="a hop less at the end"),
+        pytest.param(lambda row, _other: row._replace(path=(row.path[0], *row.path[2:])), id="a hop less between"),
+        pytest.param(lambda row, _other: row._replace(path=row.path[::-1]), id="order"),
+        pytest.param(lambda row, other: row._replace(path=(row.path[0], other.path[-1])), id="another mail's end"),
+        pytest.param(lambda _row, _other: None, id="no row"),
+    ],
+)
+def test_the_judge_notices_one_wrong_row(wrong: Callable[[Recipient, Recipient], Recipient | None]) -> None:
+    ways = [mail for mail in whole("fleet").mails if len(mail.recipients) == 1 and len(mail.recipients[0].path) > 2]
+    ways = [mail for mail in ways if mail.recipients[0].outcome == "delivered"]
+    made = wrong(ways[5].recipients[0], ways[11].recipients[0])
+    mails = [m if m.id != ways[5].id else replace(m, recipients=[made] if made else []) for m in whole("fleet").mails]
+    score = truth.score(mails, truth.truth("fleet"))
+    assert score.exact == 191
+    assert score.missed
+    assert score.unexplained or made is None
+
+
 def questions(mail: Mail) -> Iterator[dict[str, str]]:
     """All ways to ask for one mail: Message-ID, every queue ID on its way, every recipient."""
     if mail.message_id:
@@ -251,7 +275,7 @@ def test_each_mail_of_the_rough_fleet_traced_alone_has_the_rows_of_the_trace_of_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name,mails,asks", [("fleet", 129, 20), ("rough", 20, 3)])
+@pytest.mark.parametrize("name,mails,asks", [("fleet", 129, 2), ("rough", 20, 1)])
 def test_many_mails_traced_alone_have_the_rows_of_the_trace_of_all(name: str, mails: int, asks: int) -> None:
     assert ask_alone(name, mails=mails, asks=asks, seed=13) == []
 
@@ -299,6 +323,50 @@ def test_with_lines_lost_no_path_mixes_two_mails(name: str, seed: int, tmp_path:
     score = truth.score(report.mails, truth.truth(name))
     assert score.mixed == []
     assert score.exact > 0.6 * score.wanted
+
+
+def cutting(share: float, seed: int) -> Edit:
+    """Some lines end too soon, anywhere behind their stamp."""
+    dice = random.Random(seed)
+    return lambda _host, line: line[: dice.randint(20, len(line))] if len(line) > 20 and dice.random() < share else line
+
+
+def unnamed(_host: str, line: str) -> str:
+    """Nobody's answer names the queue ID that he gave."""
+    line = re.sub(r"status=sent \(250 .*(?:queued as|OK id=).*\)$", "status=sent (250 OK)", line)
+    return re.sub(r' C="250 [^"]*id=[^"]*"', ' C="250 OK"', line)
+
+
+def spaced(_host: str, line: str) -> str:
+    """Two spaces behind the tag, as rsyslog writes them with `%syslogtag% %msg%`."""
+    return re.sub(r"(?<=[\]a-z]): ", ":  ", line, count=1) if " exim" in line or "[" in line else line
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_lines_that_end_too_soon_tell_nothing_false(seed: int, tmp_path: Path) -> None:
+    report = trace(edited("fleet", tmp_path, cutting(0.03, seed)))
+    rows = truth.truth("fleet")
+    assert list(false_rows(report.mails, rows)) == []
+    score = truth.score(report.mails, rows)
+    assert score.mixed == []
+    assert score.exact > 0.9 * score.wanted
+
+
+def test_where_no_reply_names_an_id_hosts_are_known_by_what_they_call_themselves(tmp_path: Path) -> None:
+    config = edited("fleet", tmp_path, unnamed)
+    report = trace(config)
+    rows = truth.truth("fleet")
+    assert list(false_rows(report.mails, rows)) == []
+    score = truth.score(report.mails, rows)
+    assert score.mixed == []
+    # Four mails of one Message-ID, sender, recipient and size went through the filter at once: which is which?
+    unknown = {row["scenario"] for row in score.missed} - {"reject_data"}
+    assert unknown == {"dup_msgid"}
+    assert {row.outcome for mail in report.mails for row in mail.recipients} & {"in_transit", "relayed"} == set()
+
+
+def test_a_space_more_behind_the_tag_changes_no_row(tmp_path: Path) -> None:
+    assert rows_of(trace(edited("fleet", tmp_path, spaced)).mails) == rows_of(whole("fleet").mails)
 
 
 @pytest.mark.parametrize("host", ["mx1", "mx2", "filter1", "relay1", "mailbox1", "exim1", "out1"])
@@ -358,7 +426,7 @@ def test_a_refused_recipient_is_a_row_of_its_own_transactions_mail_and_of_no_oth
             if row.outcome == "rejected" and row.recipient.lower() == refused["final_recipient"].lower()
         ]
         if of_it and refused.get("provable") is not False and true_path(of_it[0]) in where and len(told) == 1:
-            assert told[0] is where[true_path(of_it[0])], refused["lab_id"]
+            assert told[0].id == where[true_path(of_it[0])].id, refused["lab_id"]
         if not of_it:
             assert not any(row.path for mail in told if len(told) == 1 for row in mail.recipients), refused["lab_id"]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ class Score:
     mixed: list[tuple[Mail, Recipient]] = field(default_factory=list)
 
 
-def score(mails: list[Mail], rows: list[dict[str, Any]]) -> Score:
+def score(mails: Sequence[Mail], rows: list[dict[str, Any]]) -> Score:
     """Compare the rows of a report with the truth."""
     result = Score()
     told: dict[tuple[Hop, ...], list[tuple[Mail, Recipient]]] = defaultdict(list)
