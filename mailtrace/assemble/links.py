@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from operator import attrgetter, itemgetter
 from statistics import median
 
 from mailtrace.assemble.names import Names, plain
@@ -29,7 +31,11 @@ GROWTH = 4096  # bytes that one hop adds at most (Received and filter headers)
 HEADER = 64  # bytes by which what one way adds differs from mail to mail
 MOMENT = 60.0  # seconds between two ends that only their envelope joins
 ORDER = 0.5  # seconds by which lines of one host may be out of order
+COPIES = 64  # messages alike that are told apart by their order
 SAME = 3.0  # seconds within which two lines of one host are about the same moment
+
+Rank = tuple[int, int, int, int, int]
+"""What speaks for the stay that a reply's ID means: Message-ID, place, time, moment, recipient."""
 
 
 class Linker:
@@ -56,6 +62,8 @@ class Linker:
         self.taught = 0  # so many of them, where the clocks are as they are
         self.by_id: dict[str, list[Stay]] = defaultdict(list)
         self.replied: list[Stay] = []  # whose attempts were answered with a queue ID
+        self.answered: dict[str, list[Stay]] = defaultdict(list)  # the same by that ID, once it is needed
+        self.turned: set[Stay] = set()  # told apart by nothing but their order
         self.naming: list[Stay] = []  # whose lines name another ID on their host
         for stay in stays:
             self.by_id[stay.queue_id].append(stay)
@@ -156,19 +164,23 @@ class Linker:
         assert reply is not None  # noqa: S101 - the caller looked
         long = bool(LONG_LIVED(reply.id))
         ranked = []
-        for child in self.by_id[reply.id]:
-            if child is stay or (child.parent is not None and child.parent is not stay):
+        for other in self.by_id[reply.id]:
+            if other is stay or (other.parent is not None and other.parent is not stay):
                 continue
-            rank = self.rank(stay, attempt, child, long=long)
+            rank = self.rank(stay, attempt, other, long=long)
             if rank is not None:
-                ranked.append((rank, child))
+                ranked.append((rank, other))
         if not ranked:
             return None
-        ranked.sort(key=lambda item: item[0], reverse=True)
-        (mid, place, close, overlap), child = ranked[0]
-        if len(ranked) > 1 and ranked[1][0] == ranked[0][0]:
+        if sure and len(ranked) > 1 and not long:
             return None
-        if sure and not (mid and (long or len(ranked) == 1)):
+        best = max(rank for rank, _other in ranked)
+        equal = [other for rank, other in ranked if rank == best]
+        child = equal[0] if len(equal) == 1 else self.in_turn(stay, attempt, equal, best)
+        if child is None:
+            return None
+        mid, place, close, _now, overlap = best
+        if sure and not mid:
             return None
         if not (mid or place or long or (close and overlap)):
             return None
@@ -178,8 +190,36 @@ class Linker:
         if place:
             relay = attempt.attempt.relay
             evidence.append(("relay", f"relay {relay.name}[{relay.ip}] is {child.host}"))
-        certain = long or (mid and (place or close)) or (place and close)
+        certain = long or (child not in self.turned and ((mid and (place or close)) or (place and close)))
         return child, PROVEN if certain else LIKELY, evidence
+
+    def in_turn(self, stay: Stay, attempt: Try, equal: list[Stay], best: Rank) -> Stay | None:
+        """Of messages alike that had one ID within moments, the one whose turn an attempt's is, if each has one.
+
+        An ID is free once its message is gone, so that the first answer means the first of them.
+        """
+        reply = attempt.reply
+        assert reply is not None  # noqa: S101 - the caller looked
+        if len(equal) > COPIES or len({child.host for child in equal}) > 1:
+            return None
+        if not self.answered:
+            for parent in self.replied:
+                for answered in {t.reply.id for t in parent.tries if t.reply is not None}:
+                    self.answered[answered].append(parent)
+        turns = []
+        for parent in self.answered[reply.id]:
+            first = next((t for t in parent.tries if t.reply == reply and t.target is None), None)
+            if first is not None and any(self.rank(parent, first, child, long=False) == best for child in equal):
+                turns.append((first.time, parent.head.seq, parent))
+            if len(turns) > len(equal):
+                return None
+        turns.sort(key=itemgetter(0, 1))
+        certain = all(one[0] < two[0] or one[2].host == two[2].host for one, two in pairwise(turns))
+        if not certain or len(turns) < len(equal):
+            return None
+        self.turned.update(equal)
+        equal.sort(key=attrgetter("first", "number"))
+        return next((child for turn, child in zip(turns, equal, strict=True) if turn[2] is stay), None)
 
     def judge_again(self) -> None:
         """Say how sure links by a reply are by all that is known now: they taught names and clocks."""
@@ -192,8 +232,8 @@ class Linker:
             if answer is not None and answer[0] is child:
                 _child, child.certainty, child.evidence = answer
 
-    def rank(self, stay: Stay, attempt: Try, child: Stay, *, long: bool) -> tuple[int, int, int, int] | None:
-        """How well a child fits an attempt: Message-ID, place, time, recipient. None: it contradicts."""
+    def rank(self, stay: Stay, attempt: Try, child: Stay, *, long: bool) -> Rank | None:
+        """How well a child fits an attempt. None: it contradicts."""
         mids = same_message_id(stay, child)
         if mids is False:
             return None
@@ -206,9 +246,9 @@ class Linker:
         loose = self.clocks.unproved(stay.host) or self.clocks.unproved(child.host)
         if not close and not long and not loose and abs(distance) > DAYS:
             return None
-        handed = attempt.attempt.recipient.lower()
-        overlap = handed in child.incoming()
-        return (1 if mids else 0, 1 if place else 0, 1 if close else 0, 1 if overlap else 0)
+        now = close and not apart(attempt.attempt.delays, attempt.time, child.first)
+        overlap = attempt.attempt.recipient.lower() in child.incoming()
+        return (1 if mids else 0, 1 if place else 0, 1 if close else 0, 1 if now else 0, 1 if overlap else 0)
 
     def place(self, stay: Stay, attempt: Try, child: Stay) -> bool | None:
         """Whether the child is where the attempt went: True, False (contradiction), None (nothing known)."""

@@ -338,17 +338,22 @@ def _one_life(host: str, queue_id: str, entries: list[LogEntry], *, keep: bool) 
 def _lifecycles(host: str, instance: str, queue_id: str, entries: list[LogEntry], *, keep: bool) -> list[Stay]:
     stay = Stay(host, instance, queue_id, entries[0])
     stays = [stay]
+    had: set[type[Event]] = set()  # in this lifecycle
     at = -1
     for entry in entries:
         event = entry.event
+        kind = type(event)
         at += 1
         if at:
-            if entry.time == entries[at - 1].time and _repeats(entries, at):
+            same = entry.time == entries[at - 1].time and _repeats(entries, at)
+            if same and not _anew(stay, had, entries, at):
                 continue
-            if _begins(stay, entry, type(event)):
+            if _begins(stay, entry, kind):
                 stay = Stay(host, instance, queue_id, entry)
                 stay.number = len(stays) + 1
                 stays.append(stay)
+                had.clear()
+        had.add(kind)
         stay.tail_face, stay.tail_zone = entry.time, entry.zone
         if keep:
             stay.entries.append(entry)
@@ -385,6 +390,26 @@ def _repeats(entries: list[LogEntry], at: int) -> bool:
     for before in reversed(entries[:at]) if at < 64 else entries[at - 64 : at]:
         if before.time == entry.time and before.pid == entry.pid and before.event == entry.event:
             return True
+    return False
+
+
+def _anew(stay: Stay, had: set[type[Event]], entries: list[LogEntry], at: int) -> bool:
+    """Whether a repeated line is another lifecycle's of the same second: of an ID that came again at once.
+
+    It is told by what follows: lines that were sent twice are all alike as far as the removal.
+    """
+    kind = type(entries[at].event)
+    if stay.removed is None:
+        return kind in (MessageId, Queued, Removed) and kind not in had
+    if kind is not Accepted:
+        return False
+    for later in range(at + 1, len(entries)):
+        if entries[later].time != entries[at].time:
+            break
+        if not _repeats(entries, later):
+            return True
+        if type(entries[later].event) is Removed:
+            break
     return False
 
 

@@ -501,3 +501,137 @@ def test_how_sure_a_link_is_is_said_by_all_that_the_links_taught() -> None:
             Mar  9 07:2{n}:02 mx2 postfix/cleanup[12]: {other}: message-id=<{n}@example.net>
             Mar  9 07:2{n}:03 mx2 postfix/local[14]: {other}: to=<b@example.com>, relay=local, delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent (delivered to mailbox)"""
     assert links(read(mx1=first, mx2=second)) == [f"mx1:A{n}10000001 relayed mx2:B{n}20000002 proven" for n in range(6)]
+
+
+# Copies of one message, sent again after three seconds, that got the same short ID at gull, whose clock is five hours
+# and a half ahead: dock's and far's IDs tell what became of which.
+DOCK_AGAIN = """
+<22>1 2026-11-29T02:00:08.428029+00:00 dock postfix/submission/smtpd 215 - -  4jcVj432Dgz1SGnX: client=laptop.dhcp.quay.example[10.99.0.206], sasl_method=PLAIN, sasl_username=uma@dune.example
+<22>1 2026-11-29T02:00:08.428528+00:00 dock postfix/cleanup 217 - -  4jcVj432Dgz1SGnX: message-id=<9cc6c0c82e2bdbf9@dune.example>
+<22>1 2026-11-29T02:00:08.430462+00:00 dock postfix/qmgr 199 - -  4jcVj432Dgz1SGnX: from=<uma@dune.example>, size=953, nrcpt=2 (queue active)
+<22>1 2026-11-29T02:00:08.435883+00:00 dock postfix/smtp 214 - -  4jcVj432Dgz1SGnX: to=<a=b@isle.example>, relay=gull.quay.example[10.99.0.21]:25, delay=0.01, delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 5B8D827)
+<22>1 2026-11-29T02:00:08.436055+00:00 dock postfix/qmgr 199 - -  4jcVj432Dgz1SGnX: removed
+<22>1 2026-11-29T02:00:11.390320+00:00 dock postfix/submission/smtpd 215 - -  4jcVj72mJCz1SGpV: client=laptop.dhcp.quay.example[10.99.0.206], sasl_method=PLAIN, sasl_username=uma@dune.example
+<22>1 2026-11-29T02:00:11.390756+00:00 dock postfix/cleanup 217 - -  4jcVj72mJCz1SGpV: message-id=<9cc6c0c82e2bdbf9@dune.example>
+<22>1 2026-11-29T02:00:11.392484+00:00 dock postfix/qmgr 199 - -  4jcVj72mJCz1SGpV: from=<uma@dune.example>, size=1963, nrcpt=2 (queue active)
+<22>1 2026-11-29T02:00:11.396578+00:00 dock postfix/smtp 214 - -  4jcVj72mJCz1SGpV: to=<a=b@isle.example>, relay=gull.quay.example[10.99.0.21]:25, delay=0.01, delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 5B8D827)
+<22>1 2026-11-29T02:00:11.396994+00:00 dock postfix/qmgr 199 - -  4jcVj72mJCz1SGpV: removed
+"""
+GULL_AGAIN = """
+Nov 29 07:30:08 gull postfix/smtpd[190]: 5B8D827: client=dock.quay.example[10.99.0.20]
+Nov 29 07:30:08 gull postfix/cleanup[193]: 5B8D827: message-id=<9cc6c0c82e2bdbf9@dune.example>
+Nov 29 07:30:08 gull postfix/qmgr[189]: 5B8D827: from=<uma@dune.example>, size=1139, nrcpt=1 (queue active)
+Nov 29 07:30:08 gull postfix/smtp[196]: 5B8D827: to=<a=b@isle.example>, relay=mail.isle.example[10.99.0.30]:25, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 4jcVj4372sz1SGnc)
+Nov 29 07:30:08 gull postfix/qmgr[189]: 5B8D827: removed
+Nov 29 07:30:11 gull postfix/smtpd[190]: 5B8D827: client=dock.quay.example[10.99.0.20]
+Nov 29 07:30:11 gull postfix/cleanup[193]: 5B8D827: message-id=<9cc6c0c82e2bdbf9@dune.example>
+Nov 29 07:30:11 gull postfix/qmgr[189]: 5B8D827: from=<uma@dune.example>, size=2149, nrcpt=1 (queue active)
+Nov 29 07:30:11 gull postfix/smtp[196]: 5B8D827: to=<a=b@isle.example>, relay=mail.isle.example[10.99.0.30]:25, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 4jcVj72r0dz1SGpV)
+Nov 29 07:30:11 gull postfix/qmgr[189]: 5B8D827: removed
+"""
+FAR_AGAIN = """
+2026-11-29T02:00:08.440955+00:00 far postfix/smtpd[209]: 4jcVj4372sz1SGnc: client=gull.quay.example[10.99.0.21]
+2026-11-29T02:00:08.441225+00:00 far postfix/cleanup[210]: 4jcVj4372sz1SGnc: message-id=<9cc6c0c82e2bdbf9@dune.example>
+2026-11-29T02:00:08.443087+00:00 far postfix/qmgr[201]: 4jcVj4372sz1SGnc: from=<uma@dune.example>, size=1519, nrcpt=1 (queue active)
+2026-11-29T02:00:08.444715+00:00 far postfix/virtual[211]: 4jcVj4372sz1SGnc: to=<a=b@isle.example>, relay=virtual, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (delivered to maildir)
+2026-11-29T02:00:08.444815+00:00 far postfix/qmgr[201]: 4jcVj4372sz1SGnc: removed
+2026-11-29T02:00:11.400312+00:00 far postfix/smtpd[209]: 4jcVj72r0dz1SGpV: client=gull.quay.example[10.99.0.21]
+2026-11-29T02:00:11.401274+00:00 far postfix/cleanup[210]: 4jcVj72r0dz1SGpV: message-id=<9cc6c0c82e2bdbf9@dune.example>
+2026-11-29T02:00:11.402843+00:00 far postfix/qmgr[201]: 4jcVj72r0dz1SGpV: from=<uma@dune.example>, size=2529, nrcpt=1 (queue active)
+2026-11-29T02:00:11.404140+00:00 far postfix/virtual[211]: 4jcVj72r0dz1SGpV: to=<a=b@isle.example>, relay=virtual, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (delivered to maildir)
+2026-11-29T02:00:11.404247+00:00 far postfix/qmgr[201]: 4jcVj72r0dz1SGpV: removed
+"""
+
+
+def test_a_short_id_that_copies_of_one_message_had_leads_to_the_one_of_that_moment() -> None:
+    found = read(dock=DOCK_AGAIN, gull=GULL_AGAIN, far=FAR_AGAIN)
+    assert rows(found) == [
+        "a=b@isle.example delivered dock:4jcVj432Dgz1SGnX gull:5B8D827 far:4jcVj4372sz1SGnc",
+        "a=b@isle.example delivered dock:4jcVj72mJCz1SGpV gull:5B8D827 far:4jcVj72r0dz1SGpV",
+    ]
+    assert "dock:4jcVj72mJCz1SGpV relayed gull:5B8D827#2 proven" in links(found)
+
+
+# The same within one second. The fourth message that has the ID is another one.
+DOCK_AT_ONCE = """
+<22>1 2026-11-29T02:06:22.619440+00:00 dock postfix/smtps/smtpd 214 - -  4jcVrG4P3Gz1SKtc: client=laptop.dhcp.quay.example[10.99.0.206], sasl_method=PLAIN, sasl_username=u20@reef.example
+<22>1 2026-11-29T02:06:22.620816+00:00 dock postfix/cleanup 224 - -  4jcVrG4P3Gz1SKtc: message-id=<AM0PR098A2D8F92406A9FB@AM0PR01MB1234.eurprd01.prod.outlook.example>
+<22>1 2026-11-29T02:06:22.623655+00:00 dock postfix/qmgr 199 - -  4jcVrG4P3Gz1SKtc: from=<u20@reef.example>, size=1699, nrcpt=2 (queue active)
+<22>1 2026-11-29T02:06:22.633310+00:00 dock postfix/smtp 221 - -  4jcVrG4P3Gz1SKtc: to=<ugo@far.example>, relay=gull.quay.example[10.99.0.21]:25, delay=0.02, delays=0.01/0/0/0.01, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 9896827)
+<22>1 2026-11-29T02:06:22.633381+00:00 dock postfix/qmgr 199 - -  4jcVrG4P3Gz1SKtc: removed
+<22>1 2026-11-29T02:06:22.657083+00:00 dock postfix/smtps/smtpd 205 - -  4jcVrG4fykz1SKss: client=laptop.dhcp.quay.example[10.99.0.206], sasl_method=PLAIN, sasl_username=u20@reef.example
+<22>1 2026-11-29T02:06:22.657412+00:00 dock postfix/cleanup 224 - -  4jcVrG4fykz1SKss: message-id=<AM0PR098A2D8F92406A9FB@AM0PR01MB1234.eurprd01.prod.outlook.example>
+<22>1 2026-11-29T02:06:22.658292+00:00 dock postfix/qmgr 199 - -  4jcVrG4fykz1SKss: from=<u20@reef.example>, size=1341, nrcpt=2 (queue active)
+<22>1 2026-11-29T02:06:22.662420+00:00 dock postfix/smtp 218 - -  4jcVrG4fykz1SKss: to=<ugo@far.example>, relay=gull.quay.example[10.99.0.21]:25, delay=0.01, delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 9896827)
+<22>1 2026-11-29T02:06:22.662922+00:00 dock postfix/qmgr 199 - -  4jcVrG4fykz1SKss: removed
+<22>1 2026-11-29T02:06:22.669615+00:00 dock postfix/smtps/smtpd 226 - -  4jcVrG4lbcz1SKvt: client=laptop.dhcp.quay.example[10.99.0.206], sasl_method=PLAIN, sasl_username=u20@reef.example
+<22>1 2026-11-29T02:06:22.671962+00:00 dock postfix/cleanup 216 - -  4jcVrG4lbcz1SKvt: message-id=<AM0PR098A2D8F92406A9FB@AM0PR01MB1234.eurprd01.prod.outlook.example>
+<22>1 2026-11-29T02:06:22.672775+00:00 dock postfix/qmgr 199 - -  4jcVrG4lbcz1SKvt: from=<u20@reef.example>, size=884, nrcpt=2 (queue active)
+<22>1 2026-11-29T02:06:22.676847+00:00 dock postfix/smtp 220 - -  4jcVrG4lbcz1SKvt: to=<ugo@far.example>, relay=gull.quay.example[10.99.0.21]:25, delay=0.01, delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 9896827)
+<22>1 2026-11-29T02:06:22.676927+00:00 dock postfix/qmgr 199 - -  4jcVrG4lbcz1SKvt: removed
+"""
+GULL_AT_ONCE = """
+Nov 29 07:36:22 gull postfix/smtpd[196]: 9896827: client=dock.quay.example[10.99.0.20]
+Nov 29 07:36:22 gull postfix/cleanup[195]: 9896827: message-id=<AM0PR098A2D8F92406A9FB@AM0PR01MB1234.eurprd01.prod.outlook.example>
+Nov 29 07:36:22 gull postfix/qmgr[189]: 9896827: from=<u20@reef.example>, size=1884, nrcpt=1 (queue active)
+Nov 29 07:36:22 gull postfix/smtp[203]: 9896827: to=<ugo@far.example>, relay=mail.far.example[10.99.0.30]:25, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 4jcVrG4Z5Xz1SKsr)
+Nov 29 07:36:22 gull postfix/qmgr[189]: 9896827: removed
+Nov 29 07:36:22 gull postfix/smtpd[193]: 9896827: client=dock.quay.example[10.99.0.20]
+Nov 29 07:36:22 gull postfix/cleanup[195]: 9896827: message-id=<AM0PR098A2D8F92406A9FB@AM0PR01MB1234.eurprd01.prod.outlook.example>
+Nov 29 07:36:22 gull postfix/qmgr[189]: 9896827: from=<u20@reef.example>, size=1526, nrcpt=1 (queue active)
+Nov 29 07:36:22 gull postfix/smtp[198]: 9896827: to=<ugo@far.example>, relay=mail.far.example[10.99.0.30]:25, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 4jcVrG4k52z1SKss)
+Nov 29 07:36:22 gull postfix/qmgr[189]: 9896827: removed
+Nov 29 07:36:22 gull postfix/smtpd[196]: 9896827: client=dock.quay.example[10.99.0.20]
+Nov 29 07:36:22 gull postfix/cleanup[194]: 9896827: message-id=<AM0PR098A2D8F92406A9FB@AM0PR01MB1234.eurprd01.prod.outlook.example>
+Nov 29 07:36:22 gull postfix/qmgr[189]: 9896827: from=<u20@reef.example>, size=1069, nrcpt=1 (queue active)
+Nov 29 07:36:22 gull postfix/smtp[201]: 9896827: to=<ugo@far.example>, relay=mail.far.example[10.99.0.30]:25, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 4jcVrG4rVJz1SKss)
+Nov 29 07:36:22 gull postfix/qmgr[189]: 9896827: removed
+Nov 29 07:36:22 gull postfix/smtpd[190]: 9896827: client=dock.quay.example[10.99.0.20]
+Nov 29 07:36:22 gull postfix/cleanup[195]: 9896827: message-id=<CAF62ef4df9bb7cdd47=x+62ef@mail.gmail.example>
+Nov 29 07:36:22 gull postfix/qmgr[189]: 9896827: from=<wes@dune.example>, size=1198, nrcpt=1 (queue active)
+Nov 29 07:36:22 gull postfix/smtp[200]: 9896827: to=<sid@far.example>, relay=mail.far.example[10.99.0.30]:25, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 4jcVrG5Jrcz1SKss)
+Nov 29 07:36:22 gull postfix/qmgr[189]: 9896827: removed
+"""
+FAR_AT_ONCE = """
+2026-11-29T02:06:22.643917+00:00 far postfix/smtpd[202]: 4jcVrG4Z5Xz1SKsr: client=gull.quay.example[10.99.0.21]
+2026-11-29T02:06:22.644209+00:00 far postfix/cleanup[209]: 4jcVrG4Z5Xz1SKsr: message-id=<AM0PR098A2D8F92406A9FB@AM0PR01MB1234.eurprd01.prod.outlook.example>
+2026-11-29T02:06:22.644975+00:00 far postfix/qmgr[201]: 4jcVrG4Z5Xz1SKsr: from=<u20@reef.example>, size=2263, nrcpt=1 (queue active)
+2026-11-29T02:06:22.645769+00:00 far postfix/virtual[213]: 4jcVrG4Z5Xz1SKsr: to=<ugo@far.example>, relay=virtual, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (delivered to maildir)
+2026-11-29T02:06:22.646055+00:00 far postfix/qmgr[201]: 4jcVrG4Z5Xz1SKsr: removed
+2026-11-29T02:06:22.665491+00:00 far postfix/smtpd[205]: 4jcVrG4k52z1SKss: client=gull.quay.example[10.99.0.21]
+2026-11-29T02:06:22.665768+00:00 far postfix/cleanup[209]: 4jcVrG4k52z1SKss: message-id=<AM0PR098A2D8F92406A9FB@AM0PR01MB1234.eurprd01.prod.outlook.example>
+2026-11-29T02:06:22.668215+00:00 far postfix/qmgr[201]: 4jcVrG4k52z1SKss: from=<u20@reef.example>, size=1905, nrcpt=1 (queue active)
+2026-11-29T02:06:22.671795+00:00 far postfix/virtual[213]: 4jcVrG4k52z1SKss: to=<ugo@far.example>, relay=virtual, delay=0.01, delays=0/0/0/0, dsn=2.0.0, status=sent (delivered to maildir)
+2026-11-29T02:06:22.672066+00:00 far postfix/qmgr[201]: 4jcVrG4k52z1SKss: removed
+2026-11-29T02:06:22.682823+00:00 far postfix/smtpd[210]: 4jcVrG4rVJz1SKss: client=gull.quay.example[10.99.0.21]
+2026-11-29T02:06:22.683702+00:00 far postfix/cleanup[211]: 4jcVrG4rVJz1SKss: message-id=<AM0PR098A2D8F92406A9FB@AM0PR01MB1234.eurprd01.prod.outlook.example>
+2026-11-29T02:06:22.685013+00:00 far postfix/qmgr[201]: 4jcVrG4rVJz1SKss: from=<u20@reef.example>, size=1448, nrcpt=1 (queue active)
+2026-11-29T02:06:22.686465+00:00 far postfix/virtual[212]: 4jcVrG4rVJz1SKss: to=<ugo@far.example>, relay=virtual, delay=0.01, delays=0.01/0/0/0, dsn=2.0.0, status=sent (delivered to maildir)
+2026-11-29T02:06:22.686520+00:00 far postfix/qmgr[201]: 4jcVrG4rVJz1SKss: removed
+2026-11-29T02:06:22.748678+00:00 far postfix/smtpd[202]: 4jcVrG5Jrcz1SKss: client=gull.quay.example[10.99.0.21]
+2026-11-29T02:06:22.749009+00:00 far postfix/cleanup[209]: 4jcVrG5Jrcz1SKss: message-id=<CAF62ef4df9bb7cdd47=x+62ef@mail.gmail.example>
+2026-11-29T02:06:22.749595+00:00 far postfix/qmgr[201]: 4jcVrG5Jrcz1SKss: from=<wes@dune.example>, size=1577, nrcpt=1 (queue active)
+2026-11-29T02:06:22.750825+00:00 far postfix/virtual[213]: 4jcVrG5Jrcz1SKss: to=<sid@far.example>, relay=virtual, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (delivered to maildir)
+2026-11-29T02:06:22.751077+00:00 far postfix/qmgr[201]: 4jcVrG5Jrcz1SKss: removed
+"""
+IN_TURN = [
+    "ugo@far.example delivered dock:4jcVrG4P3Gz1SKtc gull:9896827 far:4jcVrG4Z5Xz1SKsr",
+    "ugo@far.example delivered dock:4jcVrG4fykz1SKss gull:9896827 far:4jcVrG4k52z1SKss",
+    "ugo@far.example delivered dock:4jcVrG4lbcz1SKvt gull:9896827 far:4jcVrG4rVJz1SKss",
+]
+
+
+def test_a_short_id_that_copies_had_in_one_second_leads_to_each_in_turn() -> None:
+    found = read(dock=DOCK_AT_ONCE, gull=GULL_AT_ONCE, far=FAR_AT_ONCE)
+    assert rows(found) == sorted([*IN_TURN, "sid@far.example delivered gull:9896827 far:4jcVrG5Jrcz1SKss"])
+    assert [link for link in links(found) if link.startswith("dock")] == [
+        "dock:4jcVrG4P3Gz1SKtc relayed gull:9896827 likely",
+        "dock:4jcVrG4fykz1SKss relayed gull:9896827#2 likely",
+        "dock:4jcVrG4lbcz1SKvt relayed gull:9896827#3 likely",
+    ]
+
+
+def test_where_one_of_such_copies_has_lost_its_answer_none_is_chosen() -> None:
+    some = "\n".join(line for line in DOCK_AT_ONCE.split("\n") if "4jcVrG4fykz1SKss: to=" not in line)
+    found = read(dock=some, gull=GULL_AT_ONCE, far=FAR_AT_ONCE)
+    assert {link.split()[-1] for link in links(found) if link.startswith("dock")} == {"ambiguous"}

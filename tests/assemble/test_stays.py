@@ -69,6 +69,52 @@ def test_lines_that_came_from_two_files_count_once() -> None:
     assert rows(put_together(twice)) == BOTH
 
 
+IN_ONE_SECOND = """
+Nov 29 07:29:59 gull postfix/smtpd[190]: 5B8D827: client=dock.quay.example[10.99.0.20]
+Nov 29 07:29:59 gull postfix/cleanup[193]: 5B8D827: message-id=<0ae1cb2d692836b5@dune.example>
+Nov 29 07:29:59 gull postfix/qmgr[189]: 5B8D827: from=<uma@dune.example>, size=2693, nrcpt=1 (queue active)
+Nov 29 07:29:59 gull postfix/smtp[196]: 5B8D827: to=<vera@far.example>, relay=mail.far.example[10.99.0.30]:25, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 4jcVhv324vz1SGlm)
+Nov 29 07:29:59 gull postfix/qmgr[189]: 5B8D827: removed
+Nov 29 07:29:59 gull postfix/smtpd[197]: 5B8D827: client=dock.quay.example[10.99.0.20]
+Nov 29 07:29:59 gull postfix/cleanup[198]: 5B8D827: message-id=<86e2ed08.fe48333f.JavaMail.root@app-86>
+Nov 29 07:29:59 gull postfix/qmgr[189]: 5B8D827: from=<u17@reef.example>, size=846, nrcpt=1 (queue active)
+Nov 29 07:29:59 gull postfix/smtp[194]: 5B8D827: to=<sid@far.example>, relay=mail.far.example[10.99.0.30]:25, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 4jcVhv37SDz1SGll)
+Nov 29 07:29:59 gull postfix/qmgr[189]: 5B8D827: removed
+Nov 29 07:29:59 gull postfix/smtpd[190]: 5B8D827: client=dock.quay.example[10.99.0.20]
+Nov 29 07:29:59 gull postfix/cleanup[193]: 5B8D827: message-id=<AM0PR0B22F86A9998A2C3F@AM0PR01MB1234.eurprd01.prod.outlook.example>
+Nov 29 07:29:59 gull postfix/qmgr[189]: 5B8D827: from=<eve@quay.example>, size=1174, nrcpt=1 (queue active)
+Nov 29 07:29:59 gull postfix/smtp[196]: 5B8D827: to=<sid@far.example>, relay=mail.far.example[10.99.0.30]:25, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 4jcVhv3TPCz1SGlr)
+Nov 29 07:29:59 gull postfix/qmgr[189]: 5B8D827: removed
+"""
+THREE = [
+    "sid@far.example relayed gull:5B8D827",
+    "sid@far.example relayed gull:5B8D827",
+    "vera@far.example relayed gull:5B8D827",
+]
+
+
+def test_a_queue_id_used_three_times_in_a_second_is_three_mails() -> None:
+    once = entries(gull=IN_ONE_SECOND)
+    found = put_together(once)
+    assert rows(found) == THREE
+    assert [mail.message_id for mail in found.mails] == [
+        "0ae1cb2d692836b5@dune.example",
+        "86e2ed08.fe48333f.JavaMail.root@app-86",
+        "AM0PR0B22F86A9998A2C3F@AM0PR01MB1234.eurprd01.prod.outlook.example",
+    ]
+    assert all(hop.removed for mail in found.mails for hop in mail.hops)
+
+
+def test_lines_of_such_a_second_that_came_from_two_files_count_once() -> None:
+    once = entries(gull=IN_ONE_SECOND)
+    after = [entry._replace(seq=entry.seq + 500) for entry in once]
+    between = [entry._replace(seq=entry.seq + 0.5) for entry in once]  # type: ignore[arg-type]
+    for more in (after, between):
+        found = put_together([*once, *more])
+        assert rows(found) == THREE
+        assert [row.attempts for mail in found.mails for row in mail.recipients] == [1, 1, 1]
+
+
 NOTICE_IN_A_REUSED_ID = """
 Jun  3 10:40:57 mail postfix/submission/smtpd[9708]: A48191855DA0: client=some.domain.name[1.2.3.4], sasl_method=PLAIN, sasl_username=user@sender.com
 Jun  3 10:40:57 mail postfix/cleanup[9709]: A48191855DA0: message-id=<ca10035e-2951-bfd5-ec7e-1a5773fce1cd@mail.sender.com>
