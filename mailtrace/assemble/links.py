@@ -8,11 +8,13 @@ the hosts, recipients and order. Nothing is linked by time alone, and what has t
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from operator import attrgetter, itemgetter
 from statistics import median
+from typing import TypeVar
 
 from mailtrace.assemble.names import Names, plain
 from mailtrace.assemble.stays import Stay, Try
@@ -31,8 +33,10 @@ GROWTH = 4096  # bytes that one hop adds at most (Received and filter headers)
 HEADER = 64  # bytes by which what one way adds differs from mail to mail
 MOMENT = 60.0  # seconds between two ends that only their envelope joins
 ORDER = 0.5  # seconds by which lines of one host may be out of order
-COPIES = 64  # messages alike that are told apart by their order
+CROWD = 32  # messages alike: of more than that only so many nearest in time are looked at
 SAME = 3.0  # seconds within which two lines of one host are about the same moment
+
+Item = TypeVar("Item")
 
 Rank = tuple[int, int, int, int, int]
 """What speaks for the stay that a reply's ID means: Message-ID, place, time, moment, recipient."""
@@ -62,11 +66,15 @@ class Linker:
         self.taught = 0  # so many of them, where the clocks are as they are
         self.by_id: dict[str, list[Stay]] = defaultdict(list)
         self.replied: list[Stay] = []  # whose attempts were answered with a queue ID
+        self.crowds: list[list[Stay]] = []  # of one ID each, in the order of time
         self.answered: dict[str, list[Stay]] = defaultdict(list)  # the same by that ID, once it is needed
         self.turned: set[Stay] = set()  # told apart by nothing but their order
         self.naming: list[Stay] = []  # whose lines name another ID on their host
         for stay in stays:
-            self.by_id[stay.queue_id].append(stay)
+            with_id = self.by_id[stay.queue_id]
+            with_id.append(stay)
+            if len(with_id) == CROWD + 1:
+                self.crowds.append(with_id)
             kinds = {t.reply.kind for t in stay.tries if t.reply is not None}
             if kinds and not kinds.isdisjoint(QUEUE_REPLIES):
                 self.replied.append(stay)
@@ -93,6 +101,8 @@ class Linker:
         """Correct the times of all stays by what is known of the clocks."""
         for stay in self.stays:
             stay.date(self.clocks)
+        for crowd in self.crowds:
+            crowd.sort(key=_first)
 
     # ------------------------------------------------------------------ lines that name both IDs
 
@@ -122,7 +132,8 @@ class Linker:
 
     def near(self, queue_id: str, stay: Stay, time: float, *, before: bool = False) -> Stay | None:
         """The lifecycle of an ID on the stay's host that was alive at a moment."""
-        found = [s for s in self.by_id.get(queue_id, ()) if s.host == stay.host and s is not stay]
+        found = nearest(self.by_id.get(queue_id, []), time, _first)
+        found = [s for s in found if s.host == stay.host and s is not stay]
         if before:
             found = [s for s in found if s.first <= time + SAME]
             return max(found, key=lambda s: s.first, default=None)
@@ -164,7 +175,7 @@ class Linker:
         assert reply is not None  # noqa: S101 - the caller looked
         long = bool(LONG_LIVED(reply.id))
         ranked = []
-        for other in self.by_id[reply.id]:
+        for other in nearest(self.by_id[reply.id], attempt.time, _first):
             if other is stay or (other.parent is not None and other.parent is not stay):
                 continue
             rank = self.rank(stay, attempt, other, long=long)
@@ -200,14 +211,16 @@ class Linker:
         """
         reply = attempt.reply
         assert reply is not None  # noqa: S101 - the caller looked
-        if len(equal) > COPIES or len({child.host for child in equal}) > 1:
+        if len(equal) > CROWD or len({child.host for child in equal}) > 1:
             return None
         if not self.answered:
             for parent in self.replied:
                 for answered in {t.reply.id for t in parent.tries if t.reply is not None}:
                     self.answered[answered].append(parent)
+            for parents in self.answered.values():
+                parents.sort(key=_first)
         turns = []
-        for parent in self.answered[reply.id]:
+        for parent in nearest(self.answered[reply.id], stay.last, _first):
             first = next((t for t in parent.tries if t.reply == reply and t.target is None), None)
             if first is not None and any(self.rank(parent, first, child, long=False) == best for child in equal):
                 turns.append((first.time, parent.head.seq, parent))
@@ -335,7 +348,7 @@ class Linker:
                 continue
             found = [
                 s
-                for s in self.by_id.get(accepted.parent, ())
+                for s in nearest(self.by_id.get(accepted.parent, []), stay.first, _first)
                 if s is not stay and s.first <= stay.first + CLOSE and same_message_id(s, stay) is not False
             ]
             here = [s for s in found if s.host == stay.host]
@@ -418,34 +431,34 @@ class Linker:
 
     def gaps(self) -> None:
         """Links over a host that no log covers: what went to it and what came from it."""
-        waiting: dict[str, list[tuple[Stay, Try]]] = defaultdict(list)
-        taken: dict[str, list[Try]] = defaultdict(list)  # of attempts that did lead somewhere
+        waiting: dict[tuple[str, str], list[tuple[Stay, Try]]] = defaultdict(list)  # by Message-ID and recipient
+        taken: dict[tuple[str, str], set[Peer]] = defaultdict(set)  # where those went that did lead somewhere
         for stay in self.stays:
-            known = stay.known_id
-            if known and stay.children:
-                taken[known] += [t for t in stay.tries if t.target is not None]
-            for attempt in open_tries(stay):
-                if stay.known_id and not self.names.is_local(attempt.attempt.relay, stay.host):
-                    waiting[stay.known_id].append((stay, attempt))
+            message_id = stay.known_id or ""
+            for attempt in stay.tries if message_id and stay.children else ():
+                if attempt.target is not None:
+                    taken[message_id, attempt.attempt.recipient.lower()].add(attempt.attempt.relay)
+            for attempt in open_tries(stay) if message_id else ():
+                if not self.names.is_local(attempt.attempt.relay, stay.host):
+                    waiting[message_id, attempt.attempt.recipient.lower()].append((stay, attempt))
         for child in self.stays:
             accepted, known = child.accepted, child.known_id
-            if child.parent is not None or not known or known not in waiting or accepted is None or accepted.local:
+            if child.parent is not None or not known or accepted is None or accepted.local:
                 continue
-            took = child.incoming()
+            ways = [(known, recipient) for recipient in child.incoming()]
+            if any(len(waiting.get(way, ())) > CROWD for way in ways):
+                continue
             parents = {
                 id(stay): stay
-                for stay, attempt in waiting[known]
-                if attempt.attempt.recipient.lower() in took
-                and attempt.target is None
+                for way in ways
+                for stay, attempt in waiting.get(way, ())
+                if attempt.target is None
                 and child.first >= stay.first - CLOSE
                 and same_peer(attempt.attempt.relay, child.client, self.names)
                 and not descends(stay, child)
             }
             # What another message of the same ID left over proves nothing.
-            others = any(
-                attempt.attempt.recipient.lower() in took and same_peer(attempt.attempt.relay, child.client, self.names)
-                for attempt in taken[known]
-            )
+            others = any(same_peer(relay, child.client, self.names) for way in ways for relay in taken.get(way, ()))
             if len(parents) == 1 and not others:
                 parent = next(iter(parents.values()))
                 name = child.client.name or child.client.ip
@@ -481,6 +494,9 @@ class Matcher:
         self.lags: dict[tuple[str, str], float] = {}
         self.copies: Counter[tuple[str, str]] = Counter()
         self.timed: frozenset[str] = frozenset()
+        self.crowded: dict[
+            Stay, bool
+        ] = {}  # of whom not all candidates were looked at: whether they share its Message-ID
         self.openers: list[Stay] = []  # with attempts that led nowhere, or lost lines
         self.orphans: list[Stay] = []
         self.alone = True  # only messages whose Message-ID no other shares, for now
@@ -542,7 +558,7 @@ class Matcher:
                         claims[id(slot)].append((rank, child, len(choices) == 1))
             rest = []
             for child, choices in live:
-                if len(choices) == 1 and not self.contested(child, choices[0], claims):
+                if self.singled(child, choices) and not self.contested(child, choices[0], claims):
                     self.settle(child, choices[0])
                 elif choices:
                     rest.append(child)
@@ -579,6 +595,9 @@ class Matcher:
                     index[(recipient, minute, "bare")].append((stay, attempt))
             if known and lost_lines(stay):
                 index[("lost", known)].append((stay, None))
+        for some in index.values():
+            if len(some) > CROWD:
+                some.sort(key=_tried)
         return index
 
     def candidates(
@@ -599,7 +618,10 @@ class Matcher:
             return []
         found: dict[tuple[int, int], tuple[Stay, Try | None]] = {}
         for key in sorted(hits, key=str):
-            for stay, attempt in index[key]:
+            some = nearest(index[key], child.first, _tried)
+            if len(some) < len(index[key]):
+                self.crowded[child] = self.crowded.get(child, False) or known in key
+            for stay, attempt in some:
                 if stay is not child and self.fits(stay, attempt, child):
                     found[(id(stay), id(attempt))] = (stay, attempt)
         return list(found.values())
@@ -716,6 +738,14 @@ class Matcher:
                         self.lags[way] = max(self.lags.get(way, 0.0), child.first - attempt.time)
         self.growth = {way: median(sizes) for way, sizes in grown.items()}
 
+    def singled(self, child: Stay, choices: list[Choice]) -> bool:
+        """Whether there is one choice, and none among those not looked at: they are apart by clocks that agree."""
+        if len(choices) != 1:
+            return False
+        rank, parent, _tries = choices[0]
+        unseen = child in self.crowded and (self.crowded[child] or not rank[0])
+        return not unseen or {child.host, parent.host} <= self.timed
+
     def contested(
         self, child: Stay, choice: Choice, claims: dict[int, list[tuple[tuple[int, ...], Stay, bool]]]
     ) -> bool:
@@ -761,6 +791,23 @@ def same_message_id(one: Stay, other: Stay) -> bool | None:
     if mine == theirs:
         return True
     return None if mine.startswith(theirs) or theirs.startswith(mine) else False  # one may be cut
+
+
+def nearest(items: list[Item], time: float, when: Callable[[Item], float]) -> list[Item]:
+    """Those that are nearest to a moment, of more than a crowd of items, which are in the order of time."""
+    if len(items) <= CROWD:
+        return items
+    at = bisect_left(items, time, key=when)
+    return items[max(0, at - CROWD // 2) : at + CROWD // 2]
+
+
+def _first(stay: Stay) -> float:
+    return stay.first
+
+
+def _tried(item: tuple[Stay, Try | None]) -> float:
+    stay, attempt = item
+    return stay.last if attempt is None else attempt.time
 
 
 def plain_id(message_id: str) -> str:

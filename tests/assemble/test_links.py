@@ -635,3 +635,45 @@ def test_where_one_of_such_copies_has_lost_its_answer_none_is_chosen() -> None:
     some = "\n".join(line for line in DOCK_AT_ONCE.split("\n") if "4jcVrG4fykz1SKss: to=" not in line)
     found = read(dock=some, gull=GULL_AT_ONCE, far=FAR_AT_ONCE)
     assert {link.split()[-1] for link in links(found) if link.startswith("dock")} == {"ambiguous"}
+
+
+def probes(count: int, told: int) -> tuple[str, str]:
+    """Logs of a monitor's probes, one a minute, all with one Message-ID; each `told`-th reply names the next ID."""
+    sent, came = [], []
+    for n in range(count):
+        at, one, two = (
+            f"2026-11-02T{10 + n // 60:02}:{n % 60:02}:00.000000+00:00",
+            f"{0xA0000000A1 + n:X}",
+            f"{0xB0000000B1 + n:X}",
+        )
+        reply = f"250 2.0.0 Ok: queued as {two}" if told and not n % told else "250 OK"
+        sent += [
+            f"{at} edge postfix/smtpd[1]: {one}: client=probe.example[192.0.2.9]",
+            f"{at} edge postfix/cleanup[2]: {one}: message-id=<probe@probe.example>",
+            f"{at} edge postfix/qmgr[3]: {one}: from=<p@probe.example>, size=100, nrcpt=1 (queue active)",
+            f"{at} edge postfix/smtp[4]: {one}: to=<r@store.example>, relay=store.example[192.0.2.2]:25, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent ({reply})",
+            f"{at} edge postfix/qmgr[3]: {one}: removed",
+        ]
+        came += [
+            f"{at} store postfix/smtpd[1]: {two}: client=edge.example[192.0.2.1]",
+            f"{at} store postfix/cleanup[2]: {two}: message-id=<probe@probe.example>",
+            f"{at} store postfix/qmgr[3]: {two}: from=<p@probe.example>, size=300, nrcpt=1 (queue active)",
+            f"{at} store postfix/local[4]: {two}: to=<r@store.example>, relay=local, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (delivered to mailbox)",
+            f"{at} store postfix/qmgr[3]: {two}: removed",
+        ]
+    return "\n".join(sent), "\n".join(came)
+
+
+def test_of_a_crowd_of_messages_alike_each_is_the_one_of_its_moment_where_clocks_are_known_to_agree() -> None:
+    edge, store = probes(300, told=50)
+    found = rows(read(edge=edge, store=store))
+    assert found == [
+        f"r@store.example delivered edge:{0xA0000000A1 + n:X} store:{0xB0000000B1 + n:X}" for n in range(300)
+    ]
+
+
+def test_of_a_crowd_of_messages_alike_none_is_chosen_where_they_may_not_and_few_are_named() -> None:
+    edge, store = probes(300, told=0)
+    found = links(read(edge=edge, store=store))
+    assert {link.split()[-1] for link in found} == {"ambiguous"}
+    assert 300 <= len(found) <= 300 * 32
