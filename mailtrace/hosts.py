@@ -202,3 +202,15 @@ def _steps(first: str, last: str, pattern: str) -> list[str]:
         msg = f"the range {pattern} is empty: {first} comes after {last}"
         raise ValueError(msg)
     return steps
+
+
+def address(ip: str) -> str:
+    """An address as it is compared; v4-mapped IPv6 is IPv4."""
+    if ":" not in ip:
+        return ip
+    try:
+        parsed = ip_address(ip.removeprefix("IPv6:").partition("%")[0])
+    except ValueError:
+        return ip.lower()
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return str(mapped or parsed)

@@ -16,6 +16,8 @@ from enum import Enum
 from operator import attrgetter
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, overload
 
+from mailtrace.pages import Page
+
 # ---------------------------------------------------------------------------------------------- asking
 
 
@@ -310,19 +312,32 @@ class Life(NamedTuple):
     """All that a log has of a plain message: it came from a client, went to each recipient, and left the queue.
 
     A day has a million of them, and most concern no other: of each line stamp, process and what stands behind the queue
-    ID are kept, as lines of `text`, and read when somebody wants to see the message. `first` and `last` are as the
-    stamps say, `seq` is the position of the first line, `named` are the IDs that replies name; `stored` tells that each
-    recipient's copy ended on this host.
+    ID are kept, on a page, and read when somebody wants to see the message. `first` is as the stamp says, `named` are
+    the IDs that replies name; `stored` tells that each recipient's copy ended on this host.
     """
 
     origin: Origin
     queue_id: str
     first: float
-    last: float
-    seq: int
-    text: str
+    page: Page
+    at: int
     named: tuple[str, ...]
     stored: bool
+
+    @property
+    def last(self) -> float:
+        """The stamp of the last line."""
+        return self.page.lasts[self.at]
+
+    @property
+    def seq(self) -> int:
+        """The position of the first line."""
+        return self.page.seqs[self.at]
+
+    @property
+    def text(self) -> str:
+        """In lines: the stamps of the log's lines, then their processes, then what stands behind each queue ID."""
+        return self.page.text(self.at)
 
     @property
     def host(self) -> str:

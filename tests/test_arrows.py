@@ -41,7 +41,7 @@ LAYERS = (
     {"wording"},
     {"output"},
     {"assemble", "clocks", "handoff", "hosts", "report", "graph", "expect", "notify", "patience", "redaction", "shelf"},
-    {"model", "errors", "secret", "problem", "versions", "ids", "times", "codes", "glossary"},
+    {"model", "pages", "errors", "secret", "problem", "versions", "ids", "times", "codes", "glossary"},
 )
 """A module imports from its own layer and from those below it. The package itself (`__init__`) may import all."""
 
@@ -59,7 +59,7 @@ THIRD_PARTY = {
     "fabric": {"sources.ssh*"},
     "hyperscan": {"sources.search"},
     "invoke": {"cli", "sources.ssh*"},
-    "isal": {"sources.logfile", "tracing.packing"},
+    "isal": {"pages", "sources.logfile", "tracing.packing"},
     "jsonschema": {"load.check"},
     "botocore": {"sources.opensearch_connection"},
     "opensearchpy": {"sources.opensearch*"},

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from mailtrace.hosts import address
 from mailtrace.ids import generated
 from mailtrace.model import Fleet, Peer
 
@@ -34,18 +34,6 @@ def loopback(peer: Peer) -> bool:
 def plain(name: str) -> str:
     """A host name as it is compared: lower case, without a trailing dot."""
     return name.lower().rstrip(".")
-
-
-def address(ip: str) -> str:
-    """An address as it is compared; v4-mapped IPv6 is IPv4."""
-    if ":" not in ip:
-        return ip
-    try:
-        parsed = ip_address(ip.removeprefix("IPv6:").partition("%")[0])
-    except ValueError:
-        return ip.lower()
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return str(mapped or parsed)
 
 
 class Names:

@@ -11,10 +11,11 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from mailtrace.assemble.links import CLOSE, bare, open_tries
-from mailtrace.assemble.names import Names, address, loopback
+from mailtrace.assemble.names import Names, loopback
 from mailtrace.assemble.stays import Loose, Stay, Try
 from mailtrace.clocks import Clocks
 from mailtrace.handoff import reply_id
+from mailtrace.hosts import address
 from mailtrace.model import Certainty, Check, LogEntry, Peer, Proxied
 
 TRANSACTION = 30.0

@@ -214,7 +214,7 @@ def collect(
     groups: Groups = defaultdict(list)
     loose = Loose()
     lives: dict[str, Life] = {}
-    seen: set[LogEntry] = set()
+    seen: dict[int, LogEntry] = {}
     observe, utc = clocks.observe, Zone.UTC
     again: list[Life] = []  # whose queue ID is known already
     for entry in entries:
@@ -257,13 +257,13 @@ def _stays(groups: Groups, *, keep: bool) -> Iterator[Stay]:
         group.clear()
 
 
-def _loose(entry: LogEntry, loose: Loose, seen: set[LogEntry]) -> None:
+def _loose(entry: LogEntry, loose: Loose, seen: dict[int, LogEntry]) -> None:
     event = entry.event
     loose.hosts.add(entry.host)
     if type(event) is Check or type(event) is Proxied:
-        same = entry._replace(seq=0, raw="")
-        if same not in seen:
-            seen.add(same)
+        bare = entry._replace(seq=0, raw="")
+        before = seen.setdefault(hash(bare), entry)
+        if before is entry or before._replace(seq=0, raw="") != bare:  # else the same line from two files
             if type(event) is Check:
                 loose.checks.append((event, entry))
             else:

@@ -14,8 +14,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mailtrace.handoff import reply_id
+from mailtrace.hosts import address
 from mailtrace.ids import reply_time
 from mailtrace.model import Life, LogEntry, Origin, Zone
+from mailtrace.pages import Page
 from mailtrace.parsers.grammar import made_of
 from mailtrace.parsers.postfix import Postfix
 from mailtrace.parsers.shape import text_of
@@ -35,18 +37,18 @@ _STRANGE: Tag = ("", "", "", None, None)
 
 _NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
 _PLAIN = re.compile(
-    r"client=[^][\s]*\[[^][\s]*\]\n"
-    r"message-id=<[^<>\s]+>\n"
+    r"client=[^][\s]*\[([^][\s]*)\]\n"
+    r"message-id=<([^<>\s]+)>\n"
     r'from=<[^<>"\n]*>, size=[0-9]{1,18}, nrcpt=([0-9]{1,9}) \(queue active\)\n'
-    r'(?:to=<[^<>"\n]+>, (?:orig_to=<[^<>"\n]*>, )?relay=([^,\n]+), (?:conn_use=[0-9]+, )?'
+    r'(?:to=<([^<>"\n]+)>, (?:orig_to=<([^<>"\n]*)>, )?relay=([^,\n]+), (?:conn_use=[0-9]+, )?'
     rf"delay={_NUMBER}, delays={_NUMBER}/{_NUMBER}/{_NUMBER}/{_NUMBER}, dsn=2\.[0-9]+\.[0-9]+, "
     r"status=sent \(([^\n]*)\)\n)+"
     r"removed"
 ).fullmatch
 """What stands behind the queue ID in the lines of a plain message."""
 
-_SENT = re.compile(r", relay=([^,\n]+), .* status=sent \((.*)\)").findall
-"""Relay and reply of each recipient."""
+_SENT = re.compile(r"to=<([^>]*)>, (?:orig_to=<([^>]*)>, )?relay=([^,\n]+), .* status=sent \((.*)\)").findall
+"""Recipient, original one, relay and reply of each."""
 _ONE = 5
 """Lines of a message to one recipient."""
 
@@ -66,6 +68,7 @@ class LifeReader:
         self._relayed = relayed
         self._shape: Shape | None = None
         self._open: dict[str, Lines] = {}
+        self._page = Page()
         self._host: str | Callable[[str], str] = ""
         self._origins: dict[tuple[str, ...], Origin | None] = {}  # by the tags of a message's lines
 
@@ -127,28 +130,47 @@ class LifeReader:
         rows = [row for _seq, row in lines]
         text = "\n".join([row[7] for row in rows])
         plain = _PLAIN(text)
-        if plain is None or "]: " in text or int(plain[1]) > len(rows) - 4:
+        if plain is None or "]: " in text or "\0" in text:
+            return None
+        client, message_id, nrcpt = plain.group(1, 2, 3)
+        if int(nrcpt) > len(rows) - 4 or rows[0][6] in message_id:
             return None
         tags = tuple([row[4] for row in rows])
         origin = self._origins[tags] if tags in self._origins else self._origin(shape, rows, tags)
         if origin is None:
             return None
+        stamps = [row[1] for row in rows]
         try:
-            times = [self._time(shape, row) for row in rows]
+            first, last = self._time(shape, rows[0]), self._time(shape, rows[-1])
+            if not self._in_order(shape, rows, stamps):
+                return None
         except KeyError:
             return None
-        first, last = times[0], times[-1]
-        if sorted(times) != times or (shape.zone is not Zone.UTC and last - first > _SURE):
+        if shape.zone is not Zone.UTC and last - first > _SURE:
             return None
-        whole = "\n".join([field for row in rows for field in (row[1], row[5], row[7])])
-        sent = [(plain[2], plain[3])] if len(rows) == _ONE else _SENT(text)
-        if shape.zone is not Zone.UTC and any(reply_time(reply) is not None for _relay, reply in sent):
+        whole = "\n".join([*stamps, *[row[5] for row in rows], text])
+        sent = [plain.group(4, 5, 6, 7)] if len(rows) == _ONE else _SENT(text)
+        if shape.zone is not Zone.UTC and any(reply_time(reply) is not None for *_rest, reply in sent):
             return None  # it tells of this log's clock
         named, stored = _onward(sent)
         if named and not self._relayed:
             return None
-        life: Life = made_of(Life, (origin, rows[0][6], first, last, lines[0][0], whole, named, stored))
+        page = self._page
+        if page.full:
+            page = self._page = Page()
+        people = [hash(one[0].lower()) for one in sent]
+        people += [hash(one[1].lower()) for one in sent if one[1]]
+        at = page.add(whole, lines[0][0], last, hash(message_id.lower()), hash(address(client)), people)
+        life: Life = made_of(Life, (origin, rows[0][6], first, page, at, named, stored))
         return life
+
+    def _in_order(self, shape: Shape, rows: list[Row], stamps: list[str]) -> bool:
+        """Whether lines stand in the order of their times: within a minute it is that of their stamps."""
+        minute = shape.form.start - 2
+        if stamps[0][:minute] == stamps[-1][:minute] and sorted(stamps) == stamps:
+            return True
+        times = [self._time(shape, row) for row in rows]
+        return sorted(times) == times
 
     def _time(self, shape: Shape, row: Row) -> float:
         """The moment of a line; `KeyError` where its stamp can't be read."""
@@ -190,7 +212,8 @@ def _read(parser: LineParser, shape: Shape, host: str, tags: tuple[str, ...], li
     lines: Lines = []
     for life in lives:
         fields = life.text.split("\n")
-        rows = zip(fields[::3], tags, fields[1::3], fields[2::3], strict=True)
+        count = len(tags)
+        rows = zip(fields[:count], tags, fields[count : 2 * count], fields[2 * count :], strict=True)
         lines += [
             (seq, ("", stamp, stamp[:start], stamp[fraction], who, number, life.queue_id, rest, ""))
             for seq, (stamp, who, number, rest) in enumerate(rows, life.seq)
@@ -198,11 +221,11 @@ def _read(parser: LineParser, shape: Shape, host: str, tags: tuple[str, ...], li
     return parser.read(shape, lines, host)
 
 
-def _onward(sent: Iterable[tuple[str, str]]) -> tuple[tuple[str, ...], bool]:
-    """The IDs that replies name, and whether each copy ended on this host, of relays and replies."""
+def _onward(sent: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], bool]:
+    """The IDs that replies name, and whether each copy ended on this host, of what was sent."""
     named: tuple[str, ...] = ()
     stored = True
-    for relay, reply in sent:
+    for _recipient, _original, relay, reply in sent:
         stored = stored and "[" not in relay
         if not reply.startswith("delivered "):
             told = reply_id(reply)

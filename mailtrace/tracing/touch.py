@@ -15,8 +15,8 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from mailtrace.assemble.links import MOMENT, QUEUE_REPLIES, bare, plain_id
-from mailtrace.assemble.names import address
 from mailtrace.handoff import reply_id
+from mailtrace.hosts import address
 from mailtrace.ids import generated
 from mailtrace.model import Accepted, Attempt, Check, Filtered, LogEntry, MessageId, Notified, Proxied, Queued, Stored
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 from stories import entries, hosts, links, put_together, read, rows
 
-from mailtrace.assemble.names import Names, address, loopback, plain
-from mailtrace.hosts import HostFacts
+from mailtrace.assemble.names import Names, loopback, plain
+from mailtrace.hosts import HostFacts, address
 from mailtrace.model import Peer
 
 # https://github.com/lightmeter/controlcenter, 29_inbound_relayed_message_server_{1,2}.log: no name or address of one log

@@ -129,6 +129,8 @@ OTHERS = {
     "of two hosts": PLAIN.replace("mx1 postfix/local", "mx2 postfix/local"),
     "of another program": PLAIN.replace("postfix/local", "something"),
     "no Message-ID": PLAIN.replace("message-id=<1@example.net>", "message-id=<>"),
+    "a Message-ID that was made of the queue ID": PLAIN.replace("message-id=<1@example.net>", "message-id=<20260309032702.4fXkSW2mqJz9sRK@mx1.example.com>"),
+    "NUL in a reply": PLAIN.replace("delivered to mailbox", "delivered to \0 mailbox"),
     "a Message-ID that was cut": PLAIN.replace("message-id=<1@example.net>", "message-id=<1@example.n"),
     "a quoted recipient": PLAIN.replace("to=<b@", 'to=<"b>, c"@'),
     "a newline lost": PLAIN.replace("(delivered to mailbox)", "(delivered to mailbox) Mar  9 04:27:03 mx1 postfix/qmgr[13]: 4fXkSW2mqJz9sRK: removed"),
