@@ -61,13 +61,14 @@ class Page:
 
 
 def _pack(texts: list[str]) -> bytes:
-    from isal import isal_zlib
+    import zstandard
 
-    return isal_zlib.compress("\0".join(texts).encode("utf-8", "surrogateescape"), 1)
+    packed = zstandard.ZstdCompressor(level=1).compress("\0".join(texts).encode("utf-8", "surrogateescape"))
+    return bytes(memoryview(packed))  # it keeps the room that it might have needed
 
 
 @lru_cache(_OPEN)
 def _unpacked(packed: bytes) -> list[str]:
-    from isal import isal_zlib
+    import zstandard
 
-    return isal_zlib.decompress(packed).decode("utf-8", "surrogateescape").split("\0")
+    return zstandard.ZstdDecompressor().decompress(packed).decode("utf-8", "surrogateescape").split("\0")

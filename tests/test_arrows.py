@@ -59,7 +59,7 @@ THIRD_PARTY = {
     "fabric": {"sources.ssh*"},
     "hyperscan": {"sources.search"},
     "invoke": {"cli", "sources.ssh*"},
-    "isal": {"pages", "sources.logfile", "tracing.packing"},
+    "isal": {"sources.logfile", "tracing.packing"},
     "jsonschema": {"load.check"},
     "botocore": {"sources.opensearch_connection"},
     "opensearchpy": {"sources.opensearch*"},
@@ -71,7 +71,7 @@ THIRD_PARTY = {
     "pydot": {"graph"},
     "rich": {"cli", "exporters.timeline"},
     "yaml": {"load.tree"},
-    "zstandard": {"sources.logfile"},
+    "zstandard": {"pages", "sources.logfile"},
 }
 """Each library and the modules that may import it; `ssh*` are the modules that together are that source."""
 
