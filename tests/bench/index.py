@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import gc
+import heapq
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +63,19 @@ def filled(node: nodes.Node, folder: Path, lines: int) -> Sample:
 
 
 def documents(place: Path) -> Iterator[dict[str, Any]]:
-    """The lines as Filebeat would store them."""
+    """The lines as Filebeat would store them: each host ships what it has just logged."""
+    logs = [logged(place, host) for host in HOSTS]
+    return heapq.merge(*logs, key=itemgetter("@timestamp"))
+
+
+def logged(place: Path, host: str) -> Iterator[dict[str, Any]]:
+    """The lines of one host."""
     make, _ = shapes.SHAPES["ecs"]
-    for host in HOSTS:
-        with (place / host / "mail.log").open() as log:
-            for text in log:
-                framed = shapes.framed_of(text.rstrip("\n"), exims=False)
-                assert framed is not None
-                yield make(shapes.Line(host, shapes.utc(framed, {}, 2026), *framed[4:], text))
+    with (place / host / "mail.log").open() as log:
+        for text in log:
+            framed = shapes.framed_of(text.rstrip("\n"), exims=False)
+            assert framed is not None
+            yield make(shapes.Line(host, shapes.utc(framed, {}, 2026), *framed[4:], text))
 
 
 def config(node: nodes.Node, **more: Any) -> dict[str, Any]:
