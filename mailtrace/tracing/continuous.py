@@ -60,9 +60,12 @@ class Scene:
 
 @contextmanager
 def seldom_collecting() -> Iterator[None]:
-    """Let Python look for garbage less often: nearly all that a round makes is let go of at once."""
+    """Let Python look for garbage less often: nearly all that a round makes is let go of at once.
+
+    What it meets too soon it takes for lasting, and keeps.
+    """
     before = gc.get_threshold()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(200_000, 20, 50)
     try:
         yield
     finally:
