@@ -111,7 +111,8 @@ class Linker:
         for stay in self.naming:
             for notice, entry in stay.notices:
                 if notice.child:
-                    child = self.near(notice.child, stay, self.clocks.utc(stay.host, entry.zone, entry.time))
+                    told = self.clocks.utc(stay.host, entry.zone, entry.time)
+                    child = self.near(notice.child, stay, told, seq=entry.seq)
                     if child:
                         words = f"{stay.queue_id}: {notice.to} {notice.kind} notification: {notice.child}"
                         self.join(stay, child, LinkKind.BOUNCED, PROVEN, [("notification", words)])
@@ -130,8 +131,8 @@ class Linker:
                     words = f"{stay.queue_id} names {accepted.parent}"
                     self.join(parent, stay, kind, PROVEN, [(accepted.parent_kind, words)])
 
-    def near(self, queue_id: str, stay: Stay, time: float, *, before: bool = False) -> Stay | None:
-        """The lifecycle of an ID on the stay's host that was alive at a moment."""
+    def near(self, queue_id: str, stay: Stay, time: float, *, before: bool = False, seq: int = 0) -> Stay | None:
+        """The lifecycle of an ID on the stay's host that was alive at a moment, or when a line of that second came."""
         found = nearest(self.by_id.get(queue_id, []), time, _first)
         found = [s for s in found if s.host == stay.host and s is not stay]
         if before:
@@ -142,7 +143,7 @@ class Linker:
         made = [s for s in alive if s.accepted is None] or alive
         same = [s for s in made if s.instance == stay.instance] or made
         if same:
-            return min(same, key=lambda s: abs(s.first - time))
+            return min(same, key=lambda s: (abs(s.first - time), s.head.seq > seq, abs(s.head.seq - seq)))
         return min(found, key=lambda s: abs(s.first - time), default=None)
 
     # ------------------------------------------------------------------ the reply's ID

@@ -61,6 +61,10 @@ _LATEST = 3
 """Clocks are put back at night: the hour that comes twice begins at three at the latest."""
 
 
+_ONCE = (MessageId, Queued, Removed)
+"""What each lifecycle has one line of, in whichever second."""
+
+
 class Try:
     """One attempt of a stay, and the stay that its message went on in."""
 
@@ -346,9 +350,10 @@ def _lifecycles(host: str, instance: str, queue_id: str, entries: list[LogEntry]
         at += 1
         if at:
             same = entry.time == entries[at - 1].time and _repeats(entries, at)
-            if same and not _anew(stay, had, entries, at):
+            anew = same and _anew(stay, entries, at)
+            if same and not anew and (stay.removed is not None or kind not in _ONCE or kind in had):
                 continue
-            if _begins(stay, entry, kind):
+            if anew or _begins(stay, entry, kind):
                 stay = Stay(host, instance, queue_id, entry)
                 stay.number = len(stays) + 1
                 stays.append(stay)
@@ -393,18 +398,15 @@ def _repeats(entries: list[LogEntry], at: int) -> bool:
     return False
 
 
-def _anew(stay: Stay, had: set[type[Event]], entries: list[LogEntry], at: int) -> bool:
-    """Whether a repeated line is another lifecycle's of the same second: of an ID that came again at once.
+def _anew(stay: Stay, entries: list[LogEntry], at: int) -> bool:
+    """Whether a repeated line opens another lifecycle in the same second: of an ID that came again at once.
 
     It is told by what follows: lines that were sent twice are all alike as far as the removal.
     """
-    kind = type(entries[at].event)
-    if stay.removed is None:
-        return kind in (MessageId, Queued, Removed) and kind not in had
-    if kind is not Accepted:
+    if stay.removed is None or type(entries[at].event) not in (Accepted, MessageId):
         return False
     for later in range(at + 1, len(entries)):
-        if entries[later].time != entries[at].time:
+        if entries[later].time - entries[at].time > LATE:
             break
         if not _repeats(entries, later):
             return True

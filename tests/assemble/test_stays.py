@@ -115,6 +115,41 @@ def test_lines_of_such_a_second_that_came_from_two_files_count_once() -> None:
         assert [row.attempts for mail in found.mails for row in mail.recipients] == [1, 1, 1]
 
 
+NOTICES_IN_ONE_SECOND = """
+Nov 29 09:20:14 gull postfix/smtpd[190]: 1E8482B: client=dock.quay.example[10.99.0.20]
+Nov 29 09:20:14 gull postfix/cleanup[193]: 1E8482B: message-id=<CAF4d702a262f1c40df=x+4d70@mail.gmail.example>
+Nov 29 09:20:14 gull postfix/qmgr[189]: 1E8482B: from=<xia.long-name_with.parts@dune.example>, size=1615, nrcpt=1 (queue active)
+Nov 29 09:20:14 gull postfix/smtp[199]: 1E8482B: to=<slow76d07@far.example>, relay=mail.far.example[10.99.0.30]:25, delay=0.13, delays=0/0/0/0.13, dsn=4.2.2, status=deferred (host mail.far.example[10.99.0.30] said: 450 4.2.2 <slow76d07@far.example>: Recipient address rejected: Mailbox busy (in reply to RCPT TO command))
+Nov 29 09:20:16 gull postfix/smtpd[190]: 5B8D833: client=dock.quay.example[10.99.0.20]
+Nov 29 09:20:16 gull postfix/cleanup[193]: 5B8D833: message-id=<CAF954b5a686e3915d7=x+954b@mail.gmail.example>
+Nov 29 09:20:16 gull postfix/qmgr[189]: 5B8D833: from=<xia.long-name_with.parts@dune.example>, size=1218, nrcpt=2 (queue active)
+Nov 29 09:20:16 gull postfix/smtp[199]: 5B8D833: to=<a=b@isle.example>, relay=mail.isle.example[10.99.0.30]:25, delay=0.13, delays=0/0/0/0.13, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 4jcY883YKrz1TfWv)
+Nov 29 09:20:16 gull postfix/smtp[198]: 5B8D833: to=<x21bd6@dead.example>, relay=none, delay=0.5, delays=0/0/0.5/0, dsn=4.4.1, status=deferred (connect to mx.dead.example[10.99.0.250]:25: No route to host)
+Nov 29 09:20:30 gull postfix/cleanup[211]: 0000049: message-id=<20261129035030.0000049@gull.quay.example>
+Nov 29 09:20:30 gull postfix/qmgr[189]: 0000049: from=<>, size=3030, nrcpt=1 (queue active)
+Nov 29 09:20:30 gull postfix/bounce[196]: 5B8D833: sender delay notification: 0000049
+Nov 29 09:20:30 gull postfix/smtp[199]: 0000049: to=<xia.long-name_with.parts@dune.example>, relay=inbound.quay.example[10.99.0.14]:25, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 153619B0601)
+Nov 29 09:20:30 gull postfix/qmgr[189]: 0000049: removed
+Nov 29 09:20:30 gull postfix/cleanup[211]: 0000049: message-id=<20261129035030.0000049@gull.quay.example>
+Nov 29 09:20:30 gull postfix/bounce[204]: 1E8482B: sender delay notification: 0000049
+Nov 29 09:20:30 gull postfix/qmgr[189]: 0000049: from=<>, size=3160, nrcpt=1 (queue active)
+Nov 29 09:20:30 gull postfix/smtp[194]: 0000049: to=<xia.long-name_with.parts@dune.example>, relay=inbound.quay.example[10.99.0.14]:25, delay=0, delays=0/0/0/0, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 183FC9B0601)
+Nov 29 09:20:30 gull postfix/qmgr[189]: 0000049: removed
+"""
+
+
+def test_two_notices_that_had_one_id_and_message_id_in_one_second_are_two_mails_each_of_its_own() -> None:
+    found = read(gull=NOTICES_IN_ONE_SECOND)
+    to = "xia.long-name_with.parts@dune.example relayed"
+    assert [row for row in rows(found) if row.startswith("xia")] == [f"{to} gull:0000049"] * 2
+    assert sorted(link for link in links(found) if "bounced" in link) == [
+        "gull:1E8482B bounced gull:0000049#2 proven",
+        "gull:5B8D833 bounced gull:0000049 proven",
+    ]
+    sizes = {hop.id: hop.size for mail in found.mails for hop in mail.hops}
+    assert (sizes["gull:postfix:0000049"], sizes["gull:postfix:0000049#2"]) == (3030, 3160)
+
+
 NOTICE_IN_A_REUSED_ID = """
 Jun  3 10:40:57 mail postfix/submission/smtpd[9708]: A48191855DA0: client=some.domain.name[1.2.3.4], sasl_method=PLAIN, sasl_username=user@sender.com
 Jun  3 10:40:57 mail postfix/cleanup[9709]: A48191855DA0: message-id=<ca10035e-2951-bfd5-ec7e-1a5773fce1cd@mail.sender.com>
