@@ -108,8 +108,8 @@ def _divided(
         some, known = group[at:end], keys[at:end]
         if handoff and not old and book.used.setdefault(handoff, here.hop.id) == here.hop.id:
             span = handoff
-        elif len(known) == 1:
-            span = known[0]
+        elif len(some) == 1:
+            span = known[0] if known else _key(here, some[0], set())
         else:
             recipients = [delivery.recipient for delivery in some]
             span = attempt_id(here.trace, here.hop.host, here.hop.queue_id, recipients, some[0].raw_time)

@@ -421,6 +421,20 @@ def test_a_queue_id_that_comes_again_in_one_trace_is_another_span() -> None:
     assert len({span.span_id for span in found}) == len(found)
 
 
+def test_copies_of_a_message_that_were_given_one_id_have_spans_of_the_same_ids_exported_and_followed() -> None:
+    mx, box = without(MX, "eve@"), without(BOX, "eve@")
+    mx += mx.replace("10:00:0", "10:00:3").replace("AAAAA11111", "AAAAA33333")
+    box += box.replace("10:00:0", "10:00:3")
+    found = read(mx=mx, box=box)
+    exported, followed = spans(found), spans(found, sent={})
+    assert [span.span_id for span in exported] == [span.span_id for span in followed]
+    handed = [span.span_id for span in exported if span.name == "smtp deliver"]
+    assert len(set(handed)) == 2
+    assert handoff_id(TRACE, "BBBBB22222") in handed
+    received = [span.parent_id for span in exported if span.name == "smtp receive" and span.host == "box"]
+    assert received == handed
+
+
 def test_one_recipient_twice_in_one_second_is_two_spans() -> None:
     again = without(BOX, "eve@").replace("to=<bob@example.com>", "to=<bob@example.com>, orig_to=<b@example.com>")
     twice = whole_seconds(without(BOX, "eve@") + upto(without(again, "removed"), 4).splitlines(keepends=True)[-1])
