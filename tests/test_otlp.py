@@ -19,6 +19,7 @@ import trustme
 import truth
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from otelcol.collector import whole_records
 from traces import Got, Judgement, judge, of_json
 
 from mailtrace.load import load_job
@@ -143,6 +144,12 @@ def test_tracing_sends_what_the_export_sends(make_collector: Callable[..., Colle
     surroundings = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
     subprocess.run([Path(sys.executable).with_name("mailtrace"), *command], env=surroundings, check=True, timeout=120)
     assert sorted(stored(collector), key=repr) == sorted(received("fleet"), key=repr)
+
+
+def test_a_record_that_a_kill_cut_in_two_spoils_no_other() -> None:
+    record = '{"resourceSpans":[{"resource":{},"scopeSpans":[]}]}'
+    written = f"{record}\n{record[:31]}{record}\n{record}\n{record[:-1]}"
+    assert list(whole_records(written)) == [json.loads(record)] * 3
 
 
 def test_a_collector_that_is_killed_at_any_moment_loses_and_doubles_nothing(

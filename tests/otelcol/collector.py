@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,8 @@ class Collector:
     def spans(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
         """Every stored span: its resource's attributes, and itself, as OTLP/JSON has them."""
         out = []
-        for line in self.file.read_text().splitlines() if self.file.exists() else ():
-            for group in json.loads(line)["resourceSpans"]:
+        for record in whole_records(self.file.read_text()) if self.file.exists() else ():
+            for group in record["resourceSpans"]:
                 resource = {item["key"]: item["value"] for item in group["resource"].get("attributes", ())}
                 out += [(resource, span) for scope in group["scopeSpans"] for span in scope.get("spans", ())]
         return out
@@ -156,6 +157,19 @@ class Collector:
                 found[""] = {item["key"]: item["value"] for item in group["resource"].get("attributes", ())}
                 found |= {each["name"]: each for scope in group["scopeMetrics"] for each in scope["metrics"]}
         return found
+
+
+def whole_records(text: str) -> Iterator[dict[str, Any]]:
+    """The records in a file of JSON lines, without what a kill cut in two: that was not acknowledged.
+
+    What is written after such a half stands in the same line.
+    """
+    start = '{"resourceSpans":'
+    for part in text.split(start)[1:]:
+        try:
+            yield json.loads(start + part)
+        except json.JSONDecodeError:
+            continue  # who counts spans finds what is missing
 
 
 if __name__ == "__main__":
