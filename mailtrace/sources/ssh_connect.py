@@ -20,6 +20,7 @@ from mailtrace.sources.ssh_channel import Connection
 from mailtrace.sources.ssh_doors import Doors, Shared
 from mailtrace.sources.ssh_hostkeys import PORT, KnownHosts, Verdict, entry_name, fingerprint
 from mailtrace.sources.ssh_options import Options, Way
+from mailtrace.sources.ssh_refusal import login_refused
 from mailtrace.sources.ssh_remote import DroppedError, Session, SshError, persistently
 
 if TYPE_CHECKING:
@@ -432,21 +433,8 @@ class _Login:
         return not transport.auth_interactive(self._way.user, answer)
 
     def _refusal(self, further: list[str] | None, allowed: list[str]) -> str:
-        user = self._way.user
-        if not self._tried:
-            why = "; ".join(self._notes) or "there is no key and no password"
-            return (
-                f"login as {user} is not possible: {why}; set ssh_config.private_key, start an ssh-agent, or use "
-                "--ask-login-pass"
-            )
-        notes = "".join(f"; {note}" for note in self._notes)
-        tried = ", ".join(dict.fromkeys(self._tried))
-        if further:
-            return (
-                f"login as {user} refused: after the key the server wants {' or '.join(further)} (tried {tried}){notes}"
-            )
-        kinds = f"; the server accepts {', '.join(allowed)}" if allowed else ""
-        return f"login as {user} refused (tried {tried}){kinds}{notes}; check username, keys and password of ssh_config"
+        kinds = f"the server accepts {', '.join(allowed)}" if allowed else ""
+        return login_refused(self._way.user, self._tried, self._notes, wants=further or (), kinds=kinds)
 
 
 def _public(file: str) -> bytes:

@@ -1,10 +1,10 @@
-"""Why `ssh` did not log in, from what it says with `-v`: the same words as where paramiko logs in."""
+"""Why `ssh` did not log in, from what it says with `-v`, in the words that are said where paramiko logs in, too."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from mailtrace.sources.ssh_hostkeys import PORT
@@ -132,27 +132,37 @@ def _login(said: str, way: Way) -> SshError | None:
     if not found and not many:
         return None
     tried = [text.format(name) for pattern, text in _TRIED.items() for name in pattern.findall(said)]
-    notes = "".join(f"; {text.format(name)}" for pattern, text in _KEY_NOTES for name in pattern.findall(said))
+    notes = [text.format(name) for pattern, text in _KEY_NOTES for name in pattern.findall(said)]
     accepted = list(dict.fromkeys(_ACCEPTED.findall(said)))
-    wanted = found[2].replace(",", " or ") if found else ""
+    kinds = found[2].split(",") if found else []
     if "with partial success" in said:
-        return SshError(
-            f"login as {way.user} refused: after the key the server wants {wanted} (tried "
-            f"{', '.join(dict.fromkeys(tried))}){notes}"
-        )
+        return SshError(login_refused(way.user, tried, notes, wants=kinds or [""]))
     if accepted and not notes:  # and yet it did not log in: it could not sign
-        notes = f"; the key {accepted[-1]} has a passphrase: add it to the agent, or set MAILTRACE_SSH_PASSPHRASE"
-    if not tried:
-        why = notes.removeprefix("; ") or "there is no key and no password"
-        return SshError(
-            f"login as {way.user} is not possible: {why}; set ssh_config.private_key, start an ssh-agent, or use "
+        notes = [f"the key {accepted[-1]} has a passphrase: add it to the agent, or set MAILTRACE_SSH_PASSPHRASE"]
+    hint = f"the server accepts {', '.join(kinds)}" if found else "too many keys were offered"
+    return SshError(login_refused(way.user, tried, notes, kinds=hint))
+
+
+def login_refused(
+    user: str, tried: Iterable[str], notes: Iterable[str], *, wants: Collection[str] = (), kinds: str = ""
+) -> str:
+    """What is said of a login that failed, whichever program tried it.
+
+    `tried` is what was offered, `notes` what is known of keys, `wants` what the server asks for after the key, `kinds`
+    what it takes at all.
+    """
+    offered = ", ".join(dict.fromkeys(tried))
+    known = "".join(f"; {note}" for note in notes)
+    if wants:
+        return f"login as {user} refused: after the key the server wants {' or '.join(wants)} (tried {offered}){known}"
+    if not offered:
+        why = known.removeprefix("; ") or "there is no key and no password"
+        return (
+            f"login as {user} is not possible: {why}; set ssh_config.private_key, start an ssh-agent, or use "
             "--ask-login-pass"
         )
-    kinds = f"; the server accepts {found[2].replace(',', ', ')}" if found else "; too many keys were offered"
-    return SshError(
-        f"login as {way.user} refused (tried {', '.join(dict.fromkeys(tried))}){kinds}{notes}; check username, "
-        "keys and password of ssh_config"
-    )
+    told = f"; {kinds}" if kinds else ""
+    return f"login as {user} refused (tried {offered}){told}{known}; check username, keys and password of ssh_config"
 
 
 def _last(said: str) -> str:
