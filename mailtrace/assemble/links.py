@@ -495,9 +495,8 @@ class Matcher:
         self.lags: dict[tuple[str, str], float] = {}
         self.copies: Counter[tuple[str, str]] = Counter()
         self.timed: frozenset[str] = frozenset()
-        self.crowded: dict[
-            Stay, bool
-        ] = {}  # of whom not all candidates were looked at: whether they share its Message-ID
+        # Of whom not all candidates were looked at; True where some of those have its Message-ID.
+        self.crowded: dict[Stay, bool] = {}
         self.openers: list[Stay] = []  # with attempts that led nowhere, or lost lines
         self.orphans: list[Stay] = []
         self.alone = True  # only messages whose Message-ID no other shares, for now
