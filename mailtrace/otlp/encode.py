@@ -8,7 +8,7 @@ read; a test reads every field back with opentelemetry-proto. Field numbers are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from struct import Struct
+from struct import Struct, calcsize
 from typing import NamedTuple
 
 from mailtrace.otlp.record import Attributes, Span, Value
@@ -209,9 +209,9 @@ class Writer:
     def _template(self, name: str, kind: int) -> tuple[Callable[..., bytes], bytes, bytes]:
         """What a span without attributes has in common with others of its name: how it is packed, its ends."""
         called = self._name(b"\x2a", name) + _KINDS[kind]
-        body = Struct(f"<16s2s8s2s8s{len(called)}sBQBQ{len(_NEAR)}s")
-        head = b"\x12" + _number(2 + body.size) + b"\x0a\x10"
-        found = self._bare[name, kind] = Struct(f"<{len(head)}s{body.format[1:]}").pack, head, called
+        fields = f"16s2s8s2s8s{len(called)}sBQBQ{len(_NEAR)}s"
+        head = b"\x12" + _number(2 + calcsize(f"<{fields}")) + b"\x0a\x10"
+        found = self._bare[name, kind] = Struct(f"<{len(head)}s{fields}").pack, head, called
         return found
 
     def _name(self, tag: bytes, name: str) -> bytes:
