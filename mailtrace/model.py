@@ -10,7 +10,7 @@ Addresses are stored without angle brackets, as the log spells them; `""` is the
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from operator import attrgetter
@@ -424,6 +424,10 @@ class Tail(Protocol):
     lines: int
     """Lines or documents that were read so far."""
 
+    @property
+    def unproved(self) -> Collection[str]:
+        """Hosts in it whose stamps carry no zone, and neither the config nor the log tells which it is."""
+
     def __iter__(self) -> Iterator[tuple[LogEntry, Any]]:
         """New entries, whose times are UTC, each with a mark: where reading goes on behind it."""
 
@@ -454,6 +458,14 @@ class Delivery(NamedTuple):
     plain: bool = False  # the log tells that it went without TLS; else "" in `tls` is what is not known
 
 
+class QueueAction(NamedTuple):
+    """What was done to a message in its queue: `what` is an `Action`'s, or how it was removed (`Removed.how`)."""
+
+    what: str
+    time: float
+    raw_time: str
+
+
 @dataclass(slots=True, eq=False)
 class Hop:
     """One stay of a message in one queue."""
@@ -475,13 +487,14 @@ class Hop:
     size: int | None = None
     subject: str | None = None
     removed: bool = False
-    held: bool = False
+    held: bool = False  # put on hold as it came
     taken: float | None = None  # when all of it had come, None where no line tells
     expired: float | None = None  # when the queue gave up on what was still deferred
     raw_first: str = ""  # the stamp of its first line, as written
     deliveries: list[Delivery] = field(default_factory=list)
     entries: list[LogEntry] = field(default_factory=list)  # only where the job wants them
     plain: bool = False  # as a delivery's
+    actions: Sequence[QueueAction] = ()
 
 
 class LinkKind(str, Enum):

@@ -30,6 +30,9 @@ from mailtrace.model import (
     Remade,
 )
 
+_AT_ONCE = 5.0
+"""Seconds in which a message that is not on hold is taken up by the queue manager."""
+
 
 class Mails(Remade[Stay | Life | Door]):
     """All mails in order of first sight; each is made anew whenever it is looked at."""
@@ -211,6 +214,13 @@ def _link(parent: Stay, child: Stay) -> Link:
 
 def _hop(stay: Stay) -> Hop:
     accepted = stay.accepted
+    held, taken, sender = False, stay.taken, stay.sender
+    for check, _entry in stay.checks:
+        if check.action == "hold":
+            held = True
+            sender = check.sender if sender is None else sender
+    if held and taken is not None and taken - stay.first > _AT_ONCE:
+        taken = None  # the queue manager's line tells of its release
     return Hop(  # by position: this is done for every message of a day
         stay.id,
         stay.host,
@@ -225,17 +235,18 @@ def _hop(stay: Stay) -> Hop:
         bool(accepted and accepted.local),
         accepted.tls if accepted else "",
         stay.message_id or "",
-        stay.sender,
+        sender,
         stay.size,
         stay.subject,
         stay.removed is not None,
-        bool(stay.checks) and any(check.action == "hold" for check, _entry in stay.checks),
-        stay.taken,
+        held,
+        taken,
         stay.expired,
         stay.head.raw_time,
         [_delivery(t) for t in stay.tries],
         stay.entries,
         stay.plain,
+        stay.done,
     )
 
 

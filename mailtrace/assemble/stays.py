@@ -31,6 +31,7 @@ from mailtrace.model import (
     Notified,
     Peer,
     Proxied,
+    QueueAction,
     Queued,
     Removed,
     Session,
@@ -89,8 +90,8 @@ class Stay:
     """One stay of a message in one queue, as the entries tell it. Times are UTC once `date` was called."""
 
     __slots__ = (
-        "_id", "accepted", "actions", "broken", "certainty", "checks", "children", "entries", "evidence", "expired",
-        "filtered", "first", "head", "headed", "host", "inferred", "instance", "kind", "last", "message_id",
+        "_id", "accepted", "actions", "broken", "certainty", "checks", "children", "done", "entries", "evidence",
+        "expired", "filtered", "first", "head", "headed", "host", "inferred", "instance", "kind", "last", "message_id",
         "notices", "nrcpt", "number", "opened", "parent", "plain", "queue_id", "queued", "removed", "removed_how",
         "rivals", "sender", "size", "subject", "tail_face", "tail_zone", "taken", "taken_face", "through", "told",
         "tries",
@@ -119,6 +120,7 @@ class Stay:
         self.expired: float | None = None
         self.removed: float | None = None  # the stamp of the line that says so
         self.removed_how = ""
+        self.done: Sequence[QueueAction] = NONE  # the actions with their times
         self.tries: list[Try] = []
         self.notices: Sequence[tuple[Notified, LogEntry]] = NONE
         self.actions: Sequence[tuple[Action, LogEntry]] = NONE
@@ -170,9 +172,8 @@ class Stay:
     def date(self, clocks: Clocks) -> None:
         """Give first, last and every attempt its UTC time."""
         utc, host = clocks.utc, self.host
-        for action, entry in self.actions:
-            if action.what in ("expired", "force-expired"):
-                self.expired = utc(host, entry.zone, entry.time)
+        if self.actions:
+            self._date_actions(clocks)
         if self.head.zone is Zone.UTC and host not in clocks.skew:
             self.first, self.last, self.taken = self.head.time, self.tail_face, self.taken_face
             return  # as the attempts have it already, unless another kind of stamp is among them
@@ -184,6 +185,15 @@ class Stay:
             self.taken = utc(host, self.head.zone, self.taken_face)
         for attempt in self.tries:
             attempt.time = utc(host, attempt.zone, attempt.face)
+
+    def _date_actions(self, clocks: Clocks) -> None:
+        self.done = [
+            QueueAction(action.what, clocks.utc(self.host, entry.zone, entry.time), entry.raw_time)
+            for action, entry in self.actions
+        ]
+        for done in self.done:
+            if done.what in ("expired", "force-expired"):
+                self.expired = done.time
 
     def incoming(self) -> set[str]:
         """The addresses under which this stay took its recipients, in lower case."""
@@ -472,7 +482,9 @@ def _had(headed: float | None, queued: float) -> float:
 
 def _removed(stay: Stay, event: Removed, entry: LogEntry) -> None:
     stay.removed = entry.time
-    stay.removed_how = event.how
+    if event.how:  # Exim completes what was removed
+        stay.removed_how = event.how
+        stay.actions = [*stay.actions, (Action(event.how), entry)]
 
 
 def _notified(stay: Stay, event: Notified, entry: LogEntry) -> None:

@@ -211,9 +211,11 @@ def judge(stay: Stay, last: Try, context: Context) -> tuple[str, str, float | No
         return (*sent(stay, last, context), last.time)
     if status == "deferred":
         for action, entry in reversed(stay.actions):
+            time = last.time + (entry.time - last.face if entry.zone is last.zone else 0.0)
             if action.what in ("expired", "force-expired"):
-                time = last.time + (entry.time - last.face if entry.zone is last.zone else 0.0)
                 return "expired", attempt.reply, time
+            if action.what == stay.removed_how:
+                return "discarded", f"{action.what}; deferred before: {attempt.reply}", time
         state = resting(stay)
         return (state or "deferred"), attempt.reply, last.time
     if status == "bounced" and gave_up(attempt.reply):

@@ -18,9 +18,9 @@ There is no OpenTelemetry convention for mail; `email.*` are the Elastic Common 
 | `tls.protocol.version`, `tls.cipher` | reception, attempt | as logged |
 | `mailtrace.mta`, `mailtrace.instance` | reception | `postfix` or `exim`, and its syslog name |
 | `mailtrace.certainty` | reception | `likely`, where the hop before it is not proved |
-| `email.to.address` | attempt, rejection | the recipients, a list |
+| `email.to.address` | attempt, rejection, remove | the recipients, a list |
 | `email.to.original_address` | attempt | what they were first addressed to, where that differs |
-| `email.delivery.status` | attempt | sent, deferred, bounced, expired, rejected, discarded, held |
+| `email.delivery.status` | attempt, hold, remove | sent, deferred, bounced, expired, rejected, discarded, held |
 | `email.delivery.attempt` | attempt | the how manieth for these recipients |
 | `email.delivery.transport` | attempt | Postfix' service or Exim's transport |
 | `email.delivery.next_id` | attempt | the ID that the other side gave the message |
@@ -29,6 +29,7 @@ There is no OpenTelemetry convention for mail; `email.*` are the Elastic Common 
 | `smtp.response.status_code`, `smtp.response.enhanced_code`, `smtp.response.text` | attempt, rejection | the answer |
 | `error.type` | attempt, rejection | what is not `sent`: the enhanced code, else the code, else the status |
 | `mailtrace.raw_time` | reception, attempt | the stamp as logged, where the time was corrected |
+| `mailtrace.action` | hold, release, requeue, remove | what the log calls it: held, frozen, deleted, removed by … |
 | `link.relation` | links | `bounce_of`, `forwarded`, `relayed`, `reinjected`, `requeued`, or `candidate` |
 """
 
@@ -110,7 +111,7 @@ class Teller:
             add(("email.from.address", shown))
         if hop.subject and self.plain:
             add(("email.subject", hop.subject))
-        if hop.size is not None:
+        if hop.size is not None and not hop.held:  # of those on hold it is told when they are released
             add(("messaging.message.envelope.size", hop.size))
         if hop.user and not hop.local and (shown := self.show(hop.user)):
             add(("user.name", shown))
@@ -179,6 +180,17 @@ class Teller:
             self._recipients(deliveries, out)
             out.append(("smtp.response.text", self.reply(deliveries[-1].reply, deliveries[-1].recipient)))
         out += [("email.delivery.status", "expired"), ("error.type", "expired")]
+        return tuple(out)
+
+    def action(self, hop: Hop, what: str, rows: Sequence[Recipient]) -> Attributes:
+        """Of what was done to a message in its queue; `rows` are the copies that ended by it."""
+        out: list[tuple[str, Value]] = [("email.local_id", hop.queue_id)]
+        to = tuple(filter(None, [self.show(row.recipient) for row in rows if row.outcome == "discarded"]))
+        if to:
+            out += [("email.to.address", to), ("email.delivery.status", "discarded")]
+        elif what in ("held", "frozen"):
+            out.append(("email.delivery.status", "held"))
+        out.append(("mailtrace.action", self.reply(what)))
         return tuple(out)
 
     def _recipients(self, deliveries: Sequence[Delivery], out: list[tuple[str, Value]]) -> None:

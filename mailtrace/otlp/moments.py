@@ -94,6 +94,8 @@ def accepted(hop: Hop) -> float:
     """When the queue had the message, in seconds."""
     if hop.taken is not None:
         return hop.taken
+    if hop.held:
+        return hop.first
     starts = [d.time - sum(d.delays[1:]) if d.delays else d.time for d in hop.deliveries]
     return min(starts, default=hop.first)
 
@@ -116,6 +118,7 @@ def moved(hop: Hop, by: float) -> Hop:
         taken=None if hop.taken is None else hop.taken + by,
         expired=None if hop.expired is None else hop.expired + by,
         deliveries=[delivery._replace(time=delivery.time + by) for delivery in hop.deliveries],
+        actions=[action._replace(time=action.time + by) for action in hop.actions],
     )
 
 

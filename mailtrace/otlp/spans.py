@@ -9,6 +9,7 @@
         conn_setup, transmission   INTERNAL  the parts of it that Postfix logs
         smtp receive   …         the next host's reception, within the hand-off that made it
       mail expire    INTERNAL  the queue gives up
+      mail hold, mail release, mail requeue, mail remove   INTERNAL  what was done to it while it was in the queue
 
 A hop is told by its reception, which is over when its first lines are logged: a mail that is deferred for five days is
 visible at once, and nothing that was sent ever grows. A hop whose client is outside the fleet, or that was born of
@@ -31,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from mailtrace.model import Certainty, ClockNote, Hop, Link, LinkKind, Mail
+from mailtrace.model import Certainty, ClockNote, Hop, Link, LinkKind, Mail, QueueAction, Recipient
 from mailtrace.otlp.attempts import SLACK, Attempt, Book, Here, attempts_of
 from mailtrace.otlp.attributes import teller
 from mailtrace.otlp.identity import (
@@ -49,8 +50,17 @@ from mailtrace.otlp.record import CLIENT, INTERNAL, PRODUCER, SERVER, Event, Spa
 PATIENCE = 3600.0
 """Seconds to wait for the rest of a reception whose end no line tells."""
 
-_AT_ONCE = ("discarded", "held", "quarantined")
+_AT_ONCE = ("discarded", "quarantined")
 """What may become of a message before anything is tried."""
+_ACTIONS = {
+    "held": "mail hold",
+    "frozen": "mail hold",
+    "released": "mail release",
+    "unfrozen": "mail release",
+    "requeued": "mail requeue",
+}
+"""What is done to a message in its queue and leaves it there."""
+_NO_ACTIONS = ("skipped", "expired", "force-expired")
 _ENDS = frozenset(f"email.{outcome}" for outcome in _AT_ONCE)
 
 
@@ -192,20 +202,28 @@ class _Tracer:
             start, accepted = received(hop, skew, (handed.start, handed.end) if handed is not None else None)
             here = Here(hop, place.trace, place.span, accepted, skew)
             attempts = attempts_of(here, ways.get(hop.id, ()), parents, self.book) if hop.deliveries else []
-            events: tuple[Event, ...] = ()
-            if turned:
-                events = tuple(Event("email.rejected", ns(start), self.teller.end(row)) for row in turned)
-                turned = []
-            if not hop.deliveries:
-                rows = [row for row in mail.recipients if row.path and row.path[-1].hop == hop.id]
-                ends = [row for row in rows if row.outcome in _AT_ONCE]
-                events += tuple(Event(f"email.{row.outcome}", ns(accepted), self.teller.end(row)) for row in ends)
+            events = self._events(hop, mail, turned, (start, accepted))
+            turned = []
             parent, far, links = self._parent(hop, way, places, parents, others.get(hop.id, ()))
             out.append(self._reception(hop, mail, place, (start, accepted), way, (parent, far), links, events))
             if attempts:
                 self._journey(here, attempts, out)
+            if hop.actions:
+                self._actions(here, mail, out)
             if by:  # a span is settled when its log has moved on, and that goes on reading as it did
                 out[told:] = [span._replace(settles=span.settles - by) for span in out[told:]]
+
+    def _events(
+        self, hop: Hop, mail: Mail, turned: Sequence[Recipient], when: tuple[float, float]
+    ) -> tuple[Event, ...]:
+        """What became of recipients and of the message as it was received; `turned` are recipients refused then."""
+        events = tuple(Event("email.rejected", ns(when[0]), self.teller.end(row)) for row in turned)
+        if hop.held:
+            events += (Event("email.held", ns(when[1])),)
+        if not hop.deliveries and not any(map(_removes, hop.actions)):
+            ends = [row for row in _ending(mail, hop) if row.outcome in _AT_ONCE]
+            events += tuple(Event(f"email.{row.outcome}", ns(when[1]), self.teller.end(row)) for row in ends)
+        return events
 
     def _wrong_by(self, hop: Hop, handed: Attempt | None, ways: Sequence[tuple[Link, Hop]]) -> float:
         """The seconds by which a hop's times, on a clock that is known to be wrong, have to be moved still.
@@ -364,6 +382,19 @@ class _Tracer:
             settles=expired + SLACK,
         )
 
+    def _actions(self, here: Here, mail: Mail, out: list[Span]) -> None:
+        """What was done to a message in its queue: each its own span, however long after its reception it was."""
+        hop = here.hop
+        for action in hop.actions:
+            if action.what in _NO_ACTIONS:
+                continue
+            told = self.teller.action(hop, action.what, _ending(mail, hop) if _removes(action) else ())
+            span = part_id(here.trace, f"{action.what}\0{action.raw_time}", here.span)
+            start, name, settles = ns(action.time), _ACTIONS.get(action.what, "mail remove"), action.time + SLACK
+            out.append(
+                Span(here.trace, span, here.span, hop.host, name, INTERNAL, start, start + LEAST, told, settles=settles)
+            )
+
     def _refused(self, mail: Mail, out: list[Span]) -> None:
         """A permanent refusal at the door; a temporary one is repeated, and then part of a mail."""
         rows = [row for row in mail.recipients if row.reason.startswith("5")]
@@ -392,7 +423,16 @@ def _inner(
 def _settles(hop: Hop) -> float:
     if hop.taken is not None:
         return max(hop.taken, hop.first) + SLACK
-    return hop.last + SLACK if hop.deliveries or hop.removed else hop.first + PATIENCE
+    return hop.last + SLACK if hop.deliveries or hop.removed or hop.held else hop.first + PATIENCE
+
+
+def _ending(mail: Mail, hop: Hop) -> list[Recipient]:
+    """The copies whose way ended at a hop."""
+    return [row for row in mail.recipients if row.path and row.path[-1].hop == hop.id]
+
+
+def _removes(action: QueueAction) -> bool:
+    return action.what not in _ACTIONS and action.what not in _NO_ACTIONS
 
 
 def _wait(here: Here, after: bytes, since: float, attempt: Attempt, out: list[Span]) -> None:

@@ -176,6 +176,14 @@ def test_what_an_administrator_put_on_hold_is_held_until_it_is_released() -> Non
     assert [row.split()[1] for row in rows(read(mailbox2=released))] == ["deferred"]
 
 
+def test_what_is_deleted_while_it_was_deferred_is_discarded_and_no_longer_deferred() -> None:
+    gone = "2026-11-23T01:09:00.000000+00:00 mailbox2 postfix/postsuper[232]: 5A5972FCB66: removed\n"
+    found = read(mailbox2=MBOX + HEAD + DEFERRED + "\n" + gone)
+    assert [row.split()[1] for row in rows(found)] == ["discarded"]
+    [row] = found.mails[0].recipients
+    assert row.reason.startswith("deleted; deferred before: ")
+
+
 def test_what_a_header_check_discards_is_discarded_with_its_words() -> None:
     found = read(
         sp1="""

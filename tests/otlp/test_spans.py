@@ -369,6 +369,60 @@ def test_a_queue_that_gives_up_is_a_span() -> None:
     assert (expired.facts["error.type"], bool(expired.error)) == ("expired", True)
 
 
+HELD = log(
+    "mx",
+    """
+10:00:00.100000 smtpd[1]: AAAAA11111: client=out.example.net[192.0.2.9]
+10:00:00.110000 cleanup[2]: AAAAA11111: hold: header Subject: now from out.example.net[192.0.2.9];
+    from=<ann@example.net> to=<bob@example.com> proto=ESMTP helo=<out>: to be looked at
+10:00:00.110000 cleanup[2]: AAAAA11111: message-id=<m1@example.net>
+""",
+)
+RELEASED = log(
+    "mx",
+    """
+10:08:00.100000 postsuper[9]: AAAAA11111: released from hold
+10:08:00.120000 qmgr[3]: AAAAA11111: from=<ann@example.net>, size=700, nrcpt=2 (queue active)
+10:08:00.200000 smtp[4]: AAAAA11111: to=<bob@example.com>, relay=box.example.com[192.0.2.2]:25,
+    delay=480, delays=480/0.01/0.03/0.04, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as BBBBB22222)
+10:08:00.200200 qmgr[3]: AAAAA11111: removed
+""",
+)
+REQUEUED = log("mx", "10:08:00.100000 postsuper[9]: AAAAA11111: requeued")
+DELETED = log("mx", "10:08:00.100000 postsuper[9]: AAAAA11111: removed")
+
+
+@pytest.mark.parametrize("later", [RELEASED, REQUEUED, DELETED])
+def test_what_a_reception_says_of_a_message_on_hold_does_not_change_with_what_is_done_to_it_later(later: str) -> None:
+    (before,) = spans(read(mx=HELD))
+    assert ([event.name for event in before.events], before.facts["email.from.address"]) == (
+        ["email.held"],
+        "ann@example.net",
+    )
+    assert before.settles < 1770112810  # it is shown soon
+    assert named(spans(read(mx=HELD + later)), "smtp receive")[:14] == before[:14]
+
+
+def test_what_is_done_to_a_message_in_its_queue_is_a_span_of_its_own() -> None:
+    assert tree(spans(read(mx=HELD + RELEASED))) == [
+        "mx smtp receive",
+        "  mx queue wait",
+        "  mx mail release",
+        "  mx smtp deliver sent",
+    ]
+    assert tree(spans(read(mx=HELD + REQUEUED))) == ["mx smtp receive", "  mx mail requeue"]
+    assert tree(spans(read(mx=HELD + DELETED))) == ["mx smtp receive", "  mx mail remove discarded"]
+    stopped = upto(DEFERRED, 4) + log("mx", "10:20:00.100000 postsuper[9]: AAAAA11111: placed on hold")
+    assert "  mx mail hold held" in tree(spans(read(mx=stopped)))
+
+
+def test_a_message_that_is_deleted_while_it_was_deferred_ends_there() -> None:
+    found = named(spans(read(mx=upto(DEFERRED, 4) + DELETED)), "mail remove")
+    assert found.facts["email.to.address"] == ("bob@example.com",)
+    assert (found.facts["mailtrace.action"], found.facts["email.delivery.status"]) == ("deleted", "discarded")
+    assert found.start == 1770113280_100000000
+
+
 def test_a_local_forward_is_a_hand_off_on_one_host() -> None:
     lines = without(BOX, "eve@").replace("(delivered to mailbox)", "(forwarded as EEEEE55555)") + log(
         "box",
