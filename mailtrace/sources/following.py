@@ -5,7 +5,7 @@ A line is read when its end is written. What was read is told by a place (`resum
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from hashlib import blake2b
 from itertools import accumulate
@@ -88,6 +88,11 @@ class LogTail:
                     yield from self._entries(text.log, number, offset, lines)
                     self._reached[number] = offset + len(lines)
 
+    @property
+    def unproved(self) -> Collection[str]:
+        """Hosts whose stamps are read in a zone that nothing proves."""
+        return [host for host, guessed in self._assumed.items() if guessed]
+
     def unread(self) -> Iterator[tuple[There, int]]:
         """The files with something new, and where that begins."""
         return ((file, seen.offset) for file, seen in self._files if not file.plain or file.size > seen.offset)
@@ -162,6 +167,7 @@ class Broken:
         self.name = name
         self.problem = problem
         self.lines = 0
+        self.unproved = ()
 
     def __iter__(self) -> Iterator[tuple[LogEntry, Any]]:
         """Nothing."""

@@ -30,6 +30,7 @@ class JournalTail:
         self.name = name
         self.problem = ""
         self.lines = 0
+        self.unproved = ()  # the journal's times are UTC
         self._log = log
         self._reached: Mark = (place[0], place[1]) if place else (0, "")
         last, cursor = self._reached

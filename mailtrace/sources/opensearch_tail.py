@@ -177,6 +177,7 @@ class ShardTail:
         self.name = _name(shard)
         self.problem = ""
         self.lines = 0
+        self.unproved = ()  # an index keeps its times in UTC
         self._feed, self._shard = feed, shard
         self._since, self._now, self._page_size = since, now, page
         self._last = _reached(place)
@@ -265,6 +266,7 @@ class TimeTail:
         self.name = name
         self.problem = ""
         self.lines = 0
+        self.unproved = ()  # an index keeps its times in UTC
         self._feed = feed
         self._start = since if place is None else float(place["time"]) - feed.overlap
         self._time: float = -1e18 if place is None else float(place["time"])

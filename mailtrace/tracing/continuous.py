@@ -144,6 +144,8 @@ class Rounds:
             hosts = self._hosts.setdefault(read.tail.name, set())
             if read.entry.host not in hosts:
                 hosts.add(read.entry.host)
+                if read.entry.host in read.tail.unproved:
+                    self._mails.doubt(read.entry.host, read.entry.time)
             self.reached[read.tail.name] = max(read.time, self.reached.get(read.tail.name, read.time))
             if self._bounds.since is None or read.time >= self._bounds.since:
                 batch.append(read.entry)

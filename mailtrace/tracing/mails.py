@@ -19,7 +19,7 @@ from mailtrace.assemble import Assembly, Known, assemble
 from mailtrace.assemble.names import Names
 from mailtrace.model import Accepted, Attempt, LogEntry, MessageId, Peer, Queued, Removed
 from mailtrace.tracing.packing import pack, unpack
-from mailtrace.tracing.skews import Skews
+from mailtrace.tracing.skews import UNKNOWN, Skews
 from mailtrace.tracing.state import Head, State
 from mailtrace.tracing.touch import Keys, envelopes, is_bare, is_soft, keys_of
 
@@ -34,8 +34,6 @@ BUSY = 300.0
 """Seconds of the log after which a mail that is never quiet (a large list's) is looked at all the same."""
 INCOMPLETE = 300.0
 """Seconds for which a message waits for the line that tells its Message-ID, and so its trace."""
-UNKNOWN = 600.0
-"""Seconds for which a mail waits until enough is known of the clocks of the hosts that it went through."""
 IDLE = 30.0
 """Seconds of the machine's clock after which a mail's last line counts as past in a log that does not move on."""
 APART = 60.0
@@ -129,7 +127,8 @@ class OpenMails:
             if not head.looked:
                 self._skews.observe(assembly.mails)
             due.append((head, moved, entries, assembly))
-        self._skews.settle()
+        for host in self._skews.settle(self._hosts()):
+            self._state.wake(host)
         more = self._names.facts > facts  # than was known when the first of them was assembled
         for head, moved, entries, assembly in due:
             self._look(head, moved, entries, self._assembled(entries, head, judged=False) if more else assembly, look)
@@ -139,6 +138,10 @@ class OpenMails:
         self._state.put(look.heads)
         look.after = heads[-1].id if len(heads) == most else None
         return look
+
+    def doubt(self, host: str, time: float) -> None:
+        """A host's stamps are read in a zone that nothing proves; this is what the first of them was read as."""
+        self._skews.doubt(host, time)
 
     def ahead(self) -> dict[str, float]:
         """Seconds by which the clocks of hosts are known to be ahead."""
@@ -182,12 +185,26 @@ class OpenMails:
             return mark >= head.last + QUIET or mark >= (head.looked or head.last) + BUSY
         return any(self._reached(host, moved) >= settles for host, settles in head.waits.items())
 
+    def _hosts(self) -> set[str]:
+        """Whose logs are read, or may be."""
+        return {*self.marks, *filter(self._fleet.own, self._fleet.names)}
+
+    def _doubts(self, entries: Iterable[LogEntry], moved: float) -> dict[str, float]:
+        """The hosts of a group whose zone another host's hand-offs may still tell, and until when they may."""
+        doubts = self._skews.doubtful({entry.host for entry in entries})
+        if not doubts or len(self._hosts()) < 2:
+            return {}
+        return {host: until for host, until in doubts.items() if self._reached(host, moved) < until}
+
     def _look(self, head: Head, moved: float, entries: list[LogEntry], assembly: Assembly, look: Look) -> None:
         """Hand over what is settled of a group that was assembled as its hosts' clocks read."""
         reached = self._reached(head.host, moved)
         looked = max(head.last, self.marks.get(head.host, 0.0))
         if reached < head.last + UNKNOWN and not self._skews.known(assembly.mails):
             look.heads.append(head._replace(looked=looked, waits={head.host: head.last + UNKNOWN}))
+            return
+        if doubts := self._doubts(entries, moved):
+            look.heads.append(head._replace(looked=looked, waits=doubts))
             return
         off = self._skews.off()
         if off and any(entry.host in off for entry in entries):

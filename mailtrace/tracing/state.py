@@ -209,6 +209,14 @@ class State:
         )
         return [_head(row) for row in rows]
 
+    def wake(self, host: str) -> None:
+        """Groups that wait for a host's log wait no longer."""
+        self._db.execute(
+            "UPDATE mail SET waits = '{}' WHERE waits != '' AND EXISTS "
+            "(SELECT 1 FROM json_each(waits) WHERE json_each.key = ?)",
+            (host,),
+        )
+
     def next_mail(self) -> int:
         """A number that no group has."""
         return int(self._db.execute("SELECT coalesce(max(id), 0) + 1 FROM mail").fetchone()[0])

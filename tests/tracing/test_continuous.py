@@ -123,6 +123,62 @@ def test_a_refusal_too_is_in_the_zone_that_its_host_turned_out_to_write_in(tmp_p
     assert span.start == datetime(2026, 11, 23, 4, 4, 22, tzinfo=timezone.utc).timestamp() * SECOND
 
 
+REFUSED = (
+    "{} mx1 postfix/smtpd[9]: NOQUEUE: reject: RCPT from c[192.0.2.9]: 550 5.1.1 <n@y>: Recipient address rejected: "
+    "unknown; from=<a@x> to=<n@y> proto=ESMTP helo=<c>\n"
+)
+
+
+def handed_on(number: int) -> tuple[str, str]:
+    """A mail that mx1, whose stamps have no zone, hands to mx2, whose stamps have: the lines of each."""
+    one, other, second = f"{number}AB3498D61{number}", f"{number}CD3498D62{number}", f"{10 + number}"
+    at, sure = f"Nov 23 04:05:{second} mx1 postfix", f"2026-11-23T01:05:{second}+00:00 mx2 postfix"
+    head = "{0}/smtpd[1]: {1}: client={2}\n{0}/cleanup[2]: {1}: message-id=<m{3}@x>\n"
+    head += "{0}/qmgr[3]: {1}: from=<a@x>, size=700, nrcpt=1 (queue active)\n"
+    sent = "{0}/{4}[4]: {1}: to=<b@y>, relay={2}, delay=0.1, delays=0.1/0/0/0, dsn=2.0.0, status=sent ({3})\n"
+    sent += "{0}/qmgr[3]: {1}: removed\n"
+    mx1 = head.format(at, one, "c[192.0.2.9]", number)
+    mx1 += sent.format(at, one, "mx2[192.0.2.2]:25", f"250 2.0.0 Ok: queued as {other}", "smtp")
+    mx2 = head.format(sure, other, "mx1[192.0.2.1]", number)
+    mx2 += sent.format(sure, other, "local", "delivered to mailbox", "local")
+    return mx1, mx2
+
+
+def test_what_comes_of_a_host_whose_zone_nothing_tells_yet_waits_for_hand_offs_to_tell_it(tmp_path: Path) -> None:
+    logs, client = {host: tmp_path / f"{host}.log" for host in ("mx1", "mx2")}, Memory()
+    logs["mx1"].write_text(REFUSED.format("Nov 23 04:04:22"))
+    logs["mx2"].write_text(handed_on(0)[1].replace("01:05", "01:01"))
+    state = State(tmp_path / "state.db")
+    rounds = begin(state, logs, client, now=START)
+    rounds.go()
+    with logs["mx1"].open("a") as log:
+        log.write("Nov 23 04:04:59 mx1 postfix/qmgr[3]: 0FF3498D610: removed\n")  # its log has moved on
+    rounds.go()
+    rounds.scene.handover.send()
+    assert not [span for span in client.got() if span.host == "mx1"]
+    for number in range(1, 9):
+        for log_, lines in zip(logs.values(), handed_on(number), strict=True):
+            with log_.open("a") as log:
+                log.write(lines)
+    for host, stamp in (("mx1", "Nov 23 04:06:22"), ("mx2", "2026-11-23T01:06:22+00:00")):
+        with logs[host].open("a") as log:
+            log.write(f"{stamp} {host} postfix/qmgr[3]: 0EE3498D610: removed\n")
+    for _ in range(3):
+        rounds.go()
+    rounds.scene.handover.send()
+    refused = next(span for span in client.got() if span.attributes.get("email.delivery.status") == "rejected")
+    assert refused.start == datetime(2026, 11, 23, 1, 4, 22, tzinfo=timezone.utc).timestamp() * SECOND
+
+
+def test_a_host_that_is_alone_waits_for_nobody_to_tell_its_zone(tmp_path: Path) -> None:
+    log, client = tmp_path / "mx1.log", Memory()
+    log.write_text(REFUSED.format("Nov 23 01:04:22") + REFUSED.format("Nov 23 01:05:22"))
+    rounds = begin(State(tmp_path / "state.db"), {"mx1": log}, client, now=START)
+    rounds.go()
+    rounds.scene.handover.send()
+    assert len(client.got()) == 1
+
+
 def test_a_host_that_comes_late_is_in_the_same_traces_without_a_span_lost_or_doubled(
     whole: Spans, tmp_path: Path
 ) -> None:
