@@ -592,6 +592,10 @@ class Remade(Sequence[Mail], Generic[_Root]):
     def _made(self, roots: Sequence[_Root]) -> Iterator[Mail]:
         """The mails that begin so, in their order."""
 
+    def linked(self) -> Iterable[Mail]:
+        """The mails that have links to other mails, and these; here all, since it is not known before they are made."""
+        return self
+
     def __len__(self) -> int:
         return len(self._roots)
 

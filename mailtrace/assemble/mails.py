@@ -6,7 +6,7 @@ when that is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, cast
 
@@ -80,6 +80,16 @@ class Mails(Remade[Stay | Life | Door]):
                 stay = stays[root.host, root.queue_id] if isinstance(root, Life) else root
                 yield mail_of(stay, self._turned, self._context)
 
+    def linked(self) -> Iterable[Mail]:
+        """The mails that have links to other mails, and these: bounces and what they report on, equal candidates."""
+        roots: dict[int, Stay] = {}
+        for stay in self._stays:
+            if stay.kind == LinkKind.BOUNCED or stay.rivals:
+                reported = [stay.parent] if stay.parent is not None else []
+                for root in map(_root, (stay, *reported, *stay.rivals)):
+                    roots[id(root)] = root
+        return self._made([root for root in roots.values() if _is_root(root)])
+
     def held(self) -> list[Mail]:
         """The mails, made once and for all: what is known of names may grow after this."""
         made = list(self)
@@ -132,7 +142,10 @@ def mail_of(root: Stay, turned: Turned, context: Context) -> Mail:
     stays = _travel(root)
     links = [_link(stay.parent, stay) for stay in stays if stay.parent is not None]
     for stay in stays:
-        links.extend(_link(stay, child) for child in stay.children if child.kind == LinkKind.BOUNCED)
+        if stay.children:
+            links.extend(_link(stay, child) for child in stay.children if child.kind == LinkKind.BOUNCED)
+        if not stay.rivals:
+            continue
         links.extend(
             Link(rival.id, stay.id, LinkKind.RELAYED if rival.host != stay.host else LinkKind.REINJECTED,
                  Certainty.AMBIGUOUS, (Evidence("candidates", f"{len(stay.rivals)} messages fit equally well"),))
@@ -199,10 +212,12 @@ def _travel(root: Stay) -> list[Stay]:
     """The stays of one mail, a hop before those that follow it, otherwise by time."""
     out, waiting = [], [root]
     while waiting:
-        waiting.sort(key=lambda s: (s.first, s.id), reverse=True)
+        if len(waiting) > 1:
+            waiting.sort(key=lambda s: (s.first, s.id), reverse=True)
         stay = waiting.pop()
         out.append(stay)
-        waiting.extend(child for child in stay.children if child.kind != LinkKind.BOUNCED)
+        if stay.children:
+            waiting.extend(child for child in stay.children if child.kind != LinkKind.BOUNCED)
     return out
 
 

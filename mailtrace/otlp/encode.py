@@ -169,6 +169,7 @@ class Writer:
         """Nothing is remembered yet."""
         self._common: dict[int, tuple[Attributes, bytes]] = {}
         self._keys: dict[str, bytes] = {}
+        self._heads: dict[bytes, dict[str, dict[int, bytes]]] = {b"\x1a": {}, b"\x22": {}, b"\x4a": {}}
         self._names: dict[str, bytes] = {}
         self._bare: dict[tuple[str, int], tuple[Callable[..., bytes], bytes, bytes]] = {}
 
@@ -231,15 +232,29 @@ class Writer:
         return known[1]
 
     def _attributes(self, tag: bytes, attributes: Attributes, parts: list[bytes]) -> None:
+        heads = self._heads[tag]
         for key, value in attributes:
-            name = self._keys.get(key)
-            if name is None:
-                name = self._keys[key] = _field(1, _text(key)) + b"\x12"
             if type(value) is str and len(data := value.encode("utf-8", "replace")) < _SHORT:
-                head = _HEADS[len(data)]
-                parts += (tag, _NUMBERS[len(name) + len(head) + len(data)], name, head, data)
+                try:
+                    head = heads[key][len(data)]
+                except KeyError:
+                    head = self._head(tag, key, len(data))
+                parts += (head, data)
             else:
-                parts += (tag, _sized(name + _sized(_any(value))))
+                parts += (tag, _sized(self._key(key) + _sized(_any(value))))
+
+    def _head(self, tag: bytes, key: str, length: int) -> bytes:
+        """What stands before a text of so many bytes that is an attribute."""
+        name, head = self._key(key), _HEADS[length]
+        whole = tag + _NUMBERS[len(name) + len(head) + length] + name + head
+        self._heads[tag].setdefault(key, {})[length] = whole
+        return whole
+
+    def _key(self, key: str) -> bytes:
+        name = self._keys.get(key)
+        if name is None:
+            name = self._keys[key] = _field(1, _text(key)) + b"\x12"
+        return name
 
 
 _SHORT = 2048

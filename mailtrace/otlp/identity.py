@@ -13,9 +13,11 @@ OpenTelemetry forbids, becomes 1.
                 H64(trace, host, queue ID, second)       a queue ID that comes again within one trace
     hand-off    H64(trace, "handoff", next queue ID)     the SMTP transaction or local forward that made the next hop
     attempt     H64(trace, host, queue ID, recipients, raw stamp)    any other; recipients sorted, joined by a blank
-    wait        H64(trace, "wait", span)                 in the queue, after that reception or deferral
-    stage       H64(trace, stage, span)                  one of Postfix' `delays=`, within that wait or attempt
-    expiry      H64(trace, "expire", span)               the queue gives up what that reception brought
+    parts       H384(trace, "parts", span)               64 bits each, of a reception or an attempt: the wait in the
+                                                         queue after it, that wait's before_qmgr and in_qmgr, the
+                                                         attempt's conn_setup and transmission (Postfix' `delays=`),
+                                                         the queue's giving up what that reception brought
+    action      H64(trace, what NUL raw stamp, span)     what was done to what that reception brought
     again       H64(trace, "again", attempt)             an attempt for one recipient twice in one second
 
 `trace` is the 32 and `span` the 16 hexadecimal digits of that ID, `host` the inventory's name, `second` the raw stamp
@@ -66,8 +68,16 @@ def attempt_id(trace: bytes, host: str, queue_id: str, recipients: Iterable[str]
     return _digest(f"{trace.hex()}\0{host}\0{queue_id}\0{' '.join(sorted(recipients))}\0{raw_stamp}", 8)
 
 
+def parts_of(trace: bytes, span: bytes) -> bytes:
+    """The IDs of what belongs to a span: 8 bytes at each of WAIT and so on. One digest, since most spans have some."""
+    return blake2b(f"{trace.hex()}\0parts\0{span.hex()}".encode("ascii"), digest_size=48).digest()
+
+
+WAIT, BEFORE_QMGR, IN_QMGR, CONN_SETUP, TRANSMISSION, EXPIRY = (slice(8 * n, 8 * n + 8) for n in range(6))
+
+
 def part_id(trace: bytes, part: str, span: bytes) -> bytes:
-    """A wait or a stage that belongs to a span: 8 bytes."""
+    """Anything else that belongs to a span: 8 bytes."""
     return _digest(f"{trace.hex()}\0{part}\0{span.hex()}", 8)
 
 

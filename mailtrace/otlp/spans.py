@@ -32,14 +32,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from mailtrace.model import Certainty, ClockNote, Hop, Link, LinkKind, Mail, QueueAction, Recipient
+from mailtrace.model import Certainty, ClockNote, Hop, Link, LinkKind, Mail, QueueAction, Recipient, Remade
 from mailtrace.otlp.attempts import SLACK, Attempt, Book, Here, attempts_of
 from mailtrace.otlp.attributes import teller
 from mailtrace.otlp.identity import (
+    BEFORE_QMGR,
+    CONN_SETUP,
+    EXPIRY,
+    IN_QMGR,
+    TRANSMISSION,
+    WAIT,
     handoff_id,
     hop_id,
     nameless_trace_id,
     part_id,
+    parts_of,
     refused_trace_id,
     second,
     trace_id,
@@ -134,19 +141,20 @@ class _Tracer:
     def _elsewhere(self) -> dict[str, _Place]:
         """The places of hops that other mails' links name."""
         wanted: set[str] = set()
-        for mail in self.mails:
+        mails = list(self.mails.linked()) if isinstance(self.mails, Remade) else self.mails
+        for mail in mails:
             for link in mail.links:
                 if link.kind is LinkKind.BOUNCED or link.certainty is Certainty.AMBIGUOUS:
                     wanted.add(link.from_)
         found: dict[str, _Place] = {}
-        for mail in self.mails if wanted else ():
+        for mail in mails if wanted else ():
             if any(hop.id in wanted for hop in mail.hops):
                 found.update((hop.id, self._place(mail, hop)) for hop in mail.hops if hop.id in wanted)
         return found
 
     def _place(self, mail: Mail, hop: Hop) -> _Place:
         trace = self._trace(mail, hop)
-        return _Place(trace, hop_id(trace, hop.host, hop.queue_id))
+        return _new(_Place, (trace, hop_id(trace, hop.host, hop.queue_id)))
 
     def _trace(self, mail: Mail, hop: Hop) -> bytes:
         message_id = hop.message_id or mail.message_id
@@ -200,7 +208,7 @@ class _Tracer:
             hop = moved(read, by)
             skew = self.skew.get(hop.host, 0.0) - by
             start, accepted = received(hop, skew, (handed.start, handed.end) if handed is not None else None)
-            here = Here(hop, place.trace, place.span, accepted, skew)
+            here = _new(Here, (hop, place.trace, place.span, accepted, skew))
             attempts = attempts_of(here, ways.get(hop.id, ()), parents, self.book) if hop.deliveries else []
             events = self._events(hop, mail, turned, (start, accepted))
             turned = []
@@ -217,7 +225,9 @@ class _Tracer:
         self, hop: Hop, mail: Mail, turned: Sequence[Recipient], when: tuple[float, float]
     ) -> tuple[Event, ...]:
         """What became of recipients and of the message as it was received; `turned` are recipients refused then."""
-        events = tuple(Event("email.rejected", ns(when[0]), self.teller.end(row)) for row in turned)
+        events: tuple[Event, ...] = ()
+        if turned:
+            events = tuple(Event("email.rejected", ns(when[0]), self.teller.end(row)) for row in turned)
         if hop.held:
             events += (Event("email.held", ns(when[1])),)
         if not hop.deliveries and not any(map(_removes, hop.actions)):
@@ -252,11 +262,11 @@ class _Tracer:
     ) -> tuple[bytes, bool, tuple[SpanLink, ...]]:
         """The parent of a hop's reception, whether it is another host's, and links to what is no parent."""
         place = places[hop.id]
-        links = [
-            SpanLink(there.trace, there.span, (("link.relation", _relation(other)),))
-            for other in others
-            if (there := self.elsewhere.get(other.from_)) is not None
-        ]
+        links: list[SpanLink] = []
+        for other in others:
+            there = self.elsewhere.get(other.from_)
+            if there is not None:
+                links.append(SpanLink(there.trace, there.span, (("link.relation", _relation(other)),)))
         if link is None:
             if not others and (hop.client.name or hop.client.ip) and self.awaits(hop):
                 return handoff_id(place.trace, hop.queue_id), True, tuple(links)
@@ -287,14 +297,14 @@ class _Tracer:
         likely = "likely" if link is not None and link.certainty is Certainty.LIKELY else ""
         raw = corrected(hop.raw_first, hop.first)
         settles = _settles(hop)
-        if any(event.name in _ENDS for event in events):
+        if events and any(event.name in _ENDS for event in events):
             settles = hop.last + SLACK
         if hop.tls:
             events = (Event("email.tls", start), *events)
         name, kind = ("smtp receive", SERVER) if came else ("mail submit", PRODUCER)
         told, common = self.teller.reception(hop, hop.message_id or mail.message_id, raw, likely)
         if hop.taken is not None:
-            events = (*events, Event("email.queued", end))
+            events = (*events, _new(Event, ("email.queued", end, ())))
         return _new(
             Span,
             (place.trace, place.span, parent[0], hop.host, name, kind, start, end, told, common, events, links, "",
@@ -355,13 +365,12 @@ class _Tracer:
         )  # fmt: skip
         delays = first.delays
         if delays is not None and (delays[2] or delays[3]):
+            ids = parts_of(trace, span)
             ready = min(start + ns(delays[2]), end)
             if delays[2] and ready - start >= LEAST:
-                part = part_id(trace, "conn_setup", span)
-                out.append(_inner(trace, part, span, hop.host, "conn_setup", start, ready, settles))
+                out.append(_inner(trace, ids[CONN_SETUP], span, hop.host, "conn_setup", start, ready, settles))
             if delays[3] and end - ready >= LEAST:
-                part = part_id(trace, "transmission", span)
-                out.append(_inner(trace, part, span, hop.host, "transmission", ready, end, settles))
+                out.append(_inner(trace, ids[TRANSMISSION], span, hop.host, "transmission", ready, end, settles))
 
     def _expiry(self, here: Here, expired: float) -> Span:
         hop = here.hop
@@ -370,7 +379,7 @@ class _Tracer:
         told = self.teller.expiry(hop, left)
         return Span(
             here.trace,
-            part_id(here.trace, "expire", here.span),
+            parts_of(here.trace, here.span)[EXPIRY],
             here.span,
             hop.host,
             "mail expire",
@@ -438,18 +447,17 @@ def _removes(action: QueueAction) -> bool:
 def _wait(here: Here, after: bytes, since: float, attempt: Attempt, out: list[Span]) -> None:
     start = ns(since)
     end = max(ns(attempt.start), start + LEAST)
-    trace, host, span = here.trace, here.hop.host, part_id(here.trace, "wait", after)
+    trace, host, ids = here.trace, here.hop.host, parts_of(here.trace, after)
+    span = ids[WAIT]
     settles = attempt.deliveries[-1].time + SLACK
     out.append(_inner(trace, span, here.span, host, "queue wait", start, end, settles))
     delays = attempt.deliveries[0].delays
     if delays is not None and (delays[0] or delays[1]):
         active = max(start, end - ns(delays[1]))
         if delays[0] and active - start >= LEAST:
-            part = part_id(trace, "before_qmgr", span)
-            out.append(_inner(trace, part, span, host, "before_qmgr", start, active, settles))
+            out.append(_inner(trace, ids[BEFORE_QMGR], span, host, "before_qmgr", start, active, settles))
         if delays[1] and end - active >= LEAST:
-            part = part_id(trace, "in_qmgr", span)
-            out.append(_inner(trace, part, span, host, "in_qmgr", active, end, settles))
+            out.append(_inner(trace, ids[IN_QMGR], span, host, "in_qmgr", active, end, settles))
 
 
 def _relation(link: Link) -> str:

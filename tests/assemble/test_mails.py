@@ -12,7 +12,7 @@ from stories import NOW
 
 from mailtrace.assemble import assemble
 from mailtrace.load import load_job
-from mailtrace.model import LogEntry, LogQuery, Mail
+from mailtrace.model import LogEntry, LogQuery, Mail, Remade
 from mailtrace.report import Report
 from mailtrace.run import sources
 
@@ -34,6 +34,23 @@ def test_mails_are_the_same_whether_they_are_held_or_made_anew(name: str) -> Non
     assert told(anew) == told(held)
     assert told(anew) == told(held), "another time"
     assert len(anew) == len(held) > 100
+
+
+@pytest.mark.parametrize("name", ["fleet", "rough"])
+def test_the_mails_that_are_linked_to_others_are_known_before_all_are_made(name: str) -> None:
+    mails = assemble(entries(name), machine="UTC", near=NOW, hold=False).mails
+    assert isinstance(mails, Remade)
+    own = {hop.id: mail.id for mail in mails for hop in mail.hops}
+    ends = {
+        own.get(hop)
+        for mail in mails
+        for link in mail.links
+        for hop in (link.from_, link.to)
+        if own.get(link.from_) != own.get(link.to)
+    }
+    assert len(ends) > 5
+    assert {mail.id for mail in mails.linked()} >= ends
+    assert len(list(mails.linked())) < len(mails) / 2
 
 
 def test_a_mail_made_anew_is_another_object_and_a_held_one_the_same() -> None:

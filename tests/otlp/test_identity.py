@@ -25,7 +25,13 @@ def test_ids_are_the_same_in_every_version() -> None:
     assert identity.hop_id(trace, "mx1", "4F1A2", "Nov 23 01:04:12").hex() == "a3c7d0f2c775b81a"
     assert identity.handoff_id(trace, "9A8B7").hex() == "704fb8bb8447d401"
     assert identity.attempt_id(trace, "mx1", "4F1A2", ["b@x", "a@x"], "Nov 23 01:04:13").hex() == "436651c610a736f9"
-    assert identity.part_id(trace, "wait", bytes(7) + b"\1").hex() == "b8a2f6902fa17204"
+    parts = identity.parts_of(trace, bytes(7) + b"\1")
+    assert (len(parts), parts[identity.WAIT].hex(), parts[identity.EXPIRY].hex()) == (
+        48,
+        "d344d4c8e161d60b",
+        "680c2f717b36c833",
+    )
+    assert identity.part_id(trace, "held\0Nov 23 01:04:13", bytes(7) + b"\1").hex() == "045706f3411dc717"
 
 
 def test_the_shell_tells_a_trace_as_the_manual_says() -> None:
