@@ -439,6 +439,8 @@ def _begins(stay: Stay, entry: LogEntry, kind: type[Event]) -> bool:
     if kind is MessageId:
         event = entry.event
         known = stay.message_id is not None and stay.message_id != event.message_id  # type: ignore[union-attr]
+        if stay.removed is not None and stay.headed is not None and stay.accepted is None:
+            return True  # a second notice: their Message-IDs are their queue ID and the second
         if known and not event.resent:  # type: ignore[union-attr]
             age = entry.time - stay.head.time
             if stay.removed is not None or (age >= APART and bool(stay.queued or stay.tries)):

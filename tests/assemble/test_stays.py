@@ -138,8 +138,10 @@ Nov 29 09:20:30 gull postfix/qmgr[189]: 0000049: removed
 """
 
 
-def test_two_notices_that_had_one_id_and_message_id_in_one_second_are_two_mails_each_of_its_own() -> None:
-    found = read(gull=NOTICES_IN_ONE_SECOND)
+@pytest.mark.parametrize("cleanup", [211, 212])
+def test_two_notices_that_had_one_id_and_message_id_in_one_second_are_two_mails_each_of_its_own(cleanup: int) -> None:
+    first, line, second = NOTICES_IN_ONE_SECOND.rpartition("gull postfix/cleanup[211]")
+    found = read(gull=f"{first}{line.replace('211', str(cleanup))}{second}")
     to = "xia.long-name_with.parts@dune.example relayed"
     assert [row for row in rows(found) if row.startswith("xia")] == [f"{to} gull:0000049"] * 2
     assert sorted(link for link in links(found) if "bounced" in link) == [
