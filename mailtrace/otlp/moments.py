@@ -71,6 +71,11 @@ def is_whole(time: float, skew: float) -> bool:
     return rest < 0.001 or rest > 0.999  # a note's skew is rounded
 
 
+def in_seconds(hop: Hop, time: float, skew: float) -> bool:
+    """Whether one of a hop's stamps tells no more than the second: the one in a million that says 0 does tell."""
+    return is_whole(time, skew) and is_whole(hop.first, skew) and is_whole(hop.last, skew)
+
+
 def fraction(queue_id: str) -> float | None:
     """The fraction of the second at which a message got its queue ID, None where the ID doesn't tell."""
     micros = short_micros(queue_id)
@@ -87,7 +92,7 @@ def begun(hop: Hop, skew: float = 0.0) -> float:
     if clock is not None and -1.0 < first - (clock - skew) < LONGEST_RECEPTION:
         return clock - skew
     micros = short_micros(hop.queue_id)
-    return first + micros / 1e6 if micros and is_whole(first, skew) else first
+    return first + micros / 1e6 if micros and in_seconds(hop, first, skew) else first
 
 
 def accepted(hop: Hop) -> float:
@@ -130,7 +135,7 @@ def received(hop: Hop, skew: float, handoff: tuple[float, float] | None) -> tupl
     start = begun(hop, skew)
     end = max(accepted(hop), start)
     if handoff is not None and not handoff[0] <= start <= handoff[1]:
-        second = hop.first if is_whole(hop.first, skew) else start if hop.mta == "exim" else None
+        second = hop.first if in_seconds(hop, hop.first, skew) else start if hop.mta == "exim" else None
         if second is not None and handoff[0] < second + 1.0 and handoff[1] >= second:
             start = max(handoff[0], second)
             end = max(start, min(end, handoff[1]))
@@ -143,7 +148,7 @@ def attempted(hop: Hop, delivery: Delivery, next_id: str, after: float, skew: fl
     `next_id` is the queue ID that it led to ("" if none), `after` the moment before which it cannot have begun.
     """
     end, delays = delivery.time, delivery.delays
-    whole = is_whole(end, skew)
+    whole = in_seconds(hop, end, skew)
     setup = 0.0
     if delays is not None:
         setup, sending = _longest(delays[2]), _longest(delays[3])

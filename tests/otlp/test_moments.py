@@ -93,9 +93,16 @@ def test_a_duration_of_exim_s_without_a_fraction_is_less_than_a_second_more() ->
     assert attempt(at=10.5, mta="exim", delay=0.0, after=9.0) == (9.5, 10.5)
 
 
+def test_the_one_stamp_in_a_million_that_has_no_microseconds_is_exact() -> None:
+    assert begun(hop("mx1", "F41FE988796", at=5.0, until=5.009)) == T0 + 5.0
+    assert begun(hop("mx1", "F41FE988796", at=5.0, until=6.0)) == T0 + 5.999934
+    sent = delivery("bob@example.com", "sent", at=10.0)
+    assert attempted(hop("mx1", "4F1", sent, at=9.25), sent, "", T0 + 9.0) == (T0 + 9.0, T0 + 10.0)
+
+
 def test_a_skewed_clock_s_whole_seconds_are_known() -> None:
     sent = delivery("bob@example.com", "sent", at=-436.7, delays=(0.0, 0.0, 0.0, 0.1), delay=0.1)
-    start, end = attempted(hop("mx1", "4F1"), sent, SHORT, T0 - 500, skew=436.7)
+    start, end = attempted(hop("mx1", "4F1", sent, at=-437.7), sent, SHORT, T0 - 500, skew=436.7)
     assert (round(start - T0 + 436.7, 6), round(end - T0 + 436.7, 6)) == (0.495, 0.605)
 
 
