@@ -153,7 +153,7 @@ def rounds_of(config: dict[str, Any], folder: Path, client: Client) -> Rounds:
     state = State(folder / "state.db")
     made = {each.name: source for each, source in zip(job.source, sources(job), strict=True)}
     handover = Handover(state, client, lambda _text: None)
-    return Rounds(Scene(state, made, job.inventory, maker(job.inventory), handover), Bounds(), 0)
+    return Rounds(Scene(state, made, job.inventory, maker(), handover), Bounds(), 0)
 
 
 def begin(
@@ -168,7 +168,7 @@ def begin(
     """The rounds of a new process."""
     files, fleet = source(logs, now)
     handover = Handover(state, client, lambda _text: None)
-    return Rounds(Scene(state, {"files": files}, fleet, make or maker(fleet), handover), Bounds(), hold)
+    return Rounds(Scene(state, {"files": files}, fleet, make or maker(), handover), Bounds(), hold)
 
 
 def _append(path: Path, text: bytes) -> None:

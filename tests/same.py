@@ -20,9 +20,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from feed import Memory, rounds_of
 
 from mailtrace.load import load_job
+from mailtrace.otlp.client import Client
 from mailtrace.otlp.encode import encode
 from mailtrace.otlp.spans import spans_of
 from mailtrace.run import gather, sources
+from mailtrace.tracing.status import Round
 
 Spans = list[tuple[str, bytes]]
 
@@ -79,23 +81,47 @@ def pieces(logs: dict[str, Path], facts: dict[str, Any], count: int) -> Iterator
         written = reached
 
 
-def followed(logs: dict[str, Path], facts: dict[str, Any], folder: Path, count: int) -> Spans:
-    """The spans that come of following logs while they are written, in so many rounds."""
+def follow(
+    logs: dict[str, Path], facts: dict[str, Any], folder: Path, count: int, client: Client, late: str = ""
+) -> None:
+    """Follow logs while they are written, in so many rounds, and send what comes of it.
+
+    A host whose log comes `late` comes when all others have; then its names and addresses, and all others', are told.
+    """
     folder.mkdir()
     there = {host: folder / path.name for host, path in logs.items()}
     for path in there.values():
         path.touch()
-    memory = Memory()
-    rounds = rounds_of(fleet(there), folder, memory)
+    config = fleet(there)
+    if late:
+        known = ("addresses", "aliases")
+        config["hosts"] = {host: {key: told[key] for key in known} for host, told in facts.items()}
+    rounds = rounds_of(config, folder, client)
+    kept = b""
     for piece in pieces(logs, facts, count):
         for path, text in piece.items():
+            if late and path == logs[late]:
+                kept += text
+                continue
             with (folder / path.name).open("ab") as log:
                 log.write(text)
-        done = rounds.go()
-        assert (done.failed, done.problems) == ("", {}), done
+        _went(rounds.go())
+    if late:
+        there[late].write_bytes(kept)
+        _went(rounds.go())
     rounds.finish()
     rounds.scene.handover.send()
     rounds.scene.state.close()
+
+
+def _went(done: Round) -> None:
+    assert (done.failed, done.problems) == ("", {}), done
+
+
+def followed(logs: dict[str, Path], facts: dict[str, Any], folder: Path, count: int) -> Spans:
+    """The spans that come of following logs while they are written, in so many rounds."""
+    memory = Memory()
+    follow(logs, facts, folder, count, memory)
     return memory.spans()
 
 

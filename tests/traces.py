@@ -91,8 +91,9 @@ def judge(spans: Iterable[Got], rows: Iterable[dict[str, Any]]) -> Judgement:
         for span in found
         if span.parent and (span.trace, span.parent) not in by_id
     ]
-    case = _Case(found, by_id)
-    for row in rows:
+    told = list(rows)
+    case = _Case(found, by_id, told)
+    for row in told:
         if row.get("provable") is False or not row["path"]:
             continue
         result.wanted += 1
@@ -108,8 +109,13 @@ def judge(spans: Iterable[Got], rows: Iterable[dict[str, Any]]) -> Judgement:
 
 
 class _Case:
-    def __init__(self, spans: list[Got], by_id: dict[tuple[str, str], Got]) -> None:
+    def __init__(self, spans: list[Got], by_id: dict[tuple[str, str], Got], rows: Iterable[dict[str, Any]]) -> None:
         self.by_id = by_id
+        self.lives: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
+        """The messages that had a queue ID of a host, one after another."""
+        for row in rows:
+            for step in row["path"]:
+                self.lives[step["host"], step["queue_id"]].add((row["lab_id"], row["kind"]))
         self.receptions: dict[tuple[str, str], list[Got]] = defaultdict(list)
         self.below: dict[tuple[str, str], list[Got]] = defaultdict(list)
         for span in spans:
@@ -137,8 +143,11 @@ class _Case:
                     yield span, parent
 
     def faults(self, row: dict[str, Any]) -> Iterator[str]:
-        """What is wrong with how one row of the truth is told."""
-        chain = []
+        """What is wrong with how one row of the truth is told.
+
+        Copies of one message, and notices, may be given one queue ID in turn: then a way through some of them is right.
+        """
+        steps: list[list[Got]] = []
         for step in row["path"]:
             spans = self.receptions.get((step["host"], step["queue_id"]), [])
             if row["message_id"]:
@@ -147,10 +156,18 @@ class _Case:
                 named = [span for span in spans if span.trace in (mine, final)]
                 # What is thrown away before its header is logged has no Message-ID in any log.
                 spans = named or [span for span in spans if "email.message_id" not in span.attributes]
-            if len(spans) != 1:
+            if not spans:
+                yield f"{step['host']} {step['queue_id']} has no reception"
+                return
+            if len(spans) > len(self.lives[spans[0].hop]):
                 yield f"{step['host']} {step['queue_id']} has {len(spans)} receptions"
                 return
-            chain.append(spans[0])
+            steps.append(spans)
+        ways = [list(self._along(row, list(chain))) for chain in itertools.islice(itertools.product(*steps), 4096)]
+        yield from min(ways, key=len)
+
+    def _along(self, row: dict[str, Any], chain: list[Got]) -> Iterator[str]:
+        """What is wrong with how one row of the truth is told by these receptions."""
         if len({span.trace for span in chain}) > 1:
             yield "is told by several traces"
         for span in chain:

@@ -71,7 +71,12 @@ _NO_ACTIONS = ("skipped", "expired", "force-expired")
 _ENDS = frozenset(f"email.{outcome}" for outcome in _AT_ONCE)
 
 
-def never(_hop: Hop) -> bool:
+Awaits = Callable[[Hop, "Hop | None"], bool]
+"""Whether another host's line may still come that tells what led to a hop: where nothing is known to have (None), or
+where this other hop is only likely to have."""
+
+
+def never(_hop: Hop, _before: Hop | None) -> bool:
     """Nothing more is expected: what leads to a hop is there or will never be."""
     return False
 
@@ -82,7 +87,7 @@ def spans_of(
     *,
     addresses: str = "full",
     sent: Mapping[bytes, bytes] | None = None,
-    awaits: Callable[[Hop], bool] = never,
+    awaits: Awaits = never,
 ) -> Iterator[Span]:
     """The spans of some mails, a mail at a time; each span has another ID.
 
@@ -91,8 +96,8 @@ def spans_of(
 
     For who sends a mail piece by piece: `sent` has the `keys` of spans that are sent already, each with the ID of its
     span. They are left out, and a line that came too late for its span gets one of its own below it. Without `sent`
-    (None) spans have no `covers`. `awaits` tells of a hop that nothing leads to whether the sender's line may still
-    come; its parent is then the hand-off that such a line will tell of, else the hop is a root.
+    (None) spans have no `covers`. `awaits` tells of a hop that nothing leads to, or only what is likely, whether the
+    sender's line may still come; its parent is then the hand-off that such a line will tell of.
     """
     return _Tracer(mails, clocks, addresses, sent, awaits).spans()
 
@@ -111,7 +116,7 @@ class _Tracer:
         clocks: Iterable[ClockNote],
         addresses: str,
         sent: Mapping[bytes, bytes] | None,
-        awaits: Callable[[Hop], bool],
+        awaits: Awaits,
     ) -> None:
         self.mails = mails
         self.skew: dict[str, float] = {}
@@ -212,7 +217,8 @@ class _Tracer:
             attempts = attempts_of(here, ways.get(hop.id, ()), parents, self.book) if hop.deliveries else []
             events = self._events(hop, mail, turned, (start, accepted))
             turned = []
-            parent, far, links = self._parent(hop, way, places, parents, others.get(hop.id, ()))
+            origin = hops[way.from_] if way is not None else None
+            parent, far, links = self._parent(hop, origin, way, places, parents, others.get(hop.id, ()))
             out.append(self._reception(hop, mail, place, (start, accepted), way, (parent, far), links, events))
             if attempts:
                 self._journey(here, attempts, out)
@@ -255,6 +261,7 @@ class _Tracer:
     def _parent(
         self,
         hop: Hop,
+        origin: Hop | None,
         link: Link | None,
         places: Mapping[str, _Place],
         parents: Mapping[str, Attempt],
@@ -267,9 +274,10 @@ class _Tracer:
             there = self.elsewhere.get(other.from_)
             if there is not None:
                 links.append(SpanLink(there.trace, there.span, (("link.relation", _relation(other)),)))
+        unsure = not others and (link is None or link.certainty is Certainty.LIKELY)
+        if unsure and (hop.client.name or hop.client.ip) and self.awaits(hop, origin):
+            return handoff_id(place.trace, hop.queue_id), True, tuple(links)
         if link is None:
-            if not others and (hop.client.name or hop.client.ip) and self.awaits(hop):
-                return handoff_id(place.trace, hop.queue_id), True, tuple(links)
             return b"", False, tuple(links)
         before = places[link.from_]
         led = parents.get(hop.id)

@@ -82,7 +82,8 @@ class Rounds:
         self._state, self._fleet, self._make = scene.state, scene.fleet, scene.make
         self._handover = scene.handover
         self._pulse, self._stop = scene.pulse, scene.stop
-        self._mails = OpenMails(scene.state, scene.fleet, scene.make)
+        self._followed = {host for source in scene.sources.values() for host in source.hosts}
+        self._mails = OpenMails(scene.state, scene.fleet, scene.make, self._followed)
         self._places = scene.state.places()
         self._number = int(scene.state.meta().get("round", "0"))
         self.reached: dict[str, float] = {}
@@ -128,7 +129,7 @@ class Rounds:
 
     def _again(self) -> None:
         """Begin anew from what the state holds."""
-        self._mails = OpenMails(self._state, self._fleet, self._make)
+        self._mails = OpenMails(self._state, self._fleet, self._make, self._followed)
         self._places = self._state.places()
         self._handover.refresh()
 

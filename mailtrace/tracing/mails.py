@@ -24,7 +24,7 @@ from mailtrace.tracing.state import Head, State
 from mailtrace.tracing.touch import Keys, envelopes, is_bare, is_soft, keys_of
 
 if TYPE_CHECKING:
-    from mailtrace.model import Fleet
+    from mailtrace.model import Fleet, Hop, Mail
     from mailtrace.otlp.record import Span
     from mailtrace.tracing.target import Maker
 
@@ -34,6 +34,8 @@ BUSY = 300.0
 """Seconds of the log after which a mail that is never quiet (a large list's) is looked at all the same."""
 INCOMPLETE = 300.0
 """Seconds for which a message waits for the line that tells its Message-ID, and so its trace."""
+LATE = 7200.0
+"""Seconds for which a mail without a Message-ID waits for the log of the host that it came from."""
 IDLE = 30.0
 """Seconds of the machine's clock after which a mail's last line counts as past in a log that does not move on."""
 APART = 60.0
@@ -61,11 +63,12 @@ class Look:
 class OpenMails:
     """All mails of a state. Every method that changes it runs in a transaction of the caller's."""
 
-    def __init__(self, state: State, fleet: Fleet, make: Maker) -> None:
-        """`make` makes the spans of one group's mails."""
+    def __init__(self, state: State, fleet: Fleet, make: Maker, followed: Iterable[str] = ()) -> None:
+        """`make` makes the spans of one group's mails, `followed` are the hosts that are known to be followed."""
         self._state = state
         self._fleet = fleet
         self._make = make
+        self._followed = frozenset(followed)
         self.marks = state.marks()
         self._skews = Skews(state)
         self._names = Names(fleet, self.marks)
@@ -185,6 +188,40 @@ class OpenMails:
             return mark >= head.last + QUIET or mark >= (head.looked or head.last) + BUSY
         return any(self._reached(host, moved) >= settles for host, settles in head.waits.items())
 
+    def _awaits(self, hop: Hop, before: Hop | None) -> bool:
+        """Whether the host that handed a message in may still tell of it.
+
+        It may as long as its log has not come so far; where the config says that it is that host, also later. Where
+        another hop is likely to have led here, as it is where that host's log is not there, that counts from then on.
+        """
+        host = self._sender(hop)
+        if not host or (before is not None and before.host == host):
+            return False
+        if self._behind(host, hop):
+            return True
+        return before is None and host in (self._fleet.find(hop.client.ip), self._fleet.find(hop.client.name))
+
+    def _sender(self, hop: Hop) -> str:
+        """The other host, whose log is followed, that handed a message in; "" where none is known to have."""
+        there = self._names.of(hop.client)
+        host = next(iter(there)) if len(there) == 1 else ""
+        return host if host != hop.host and (host in self.marks or host in self._followed) else ""
+
+    def _behind(self, host: str, hop: Hop) -> float:
+        """Up to when a host's log has to come before it has told what led to a hop; 0 where it has come so far."""
+        until = hop.last + self._skews.off().get(host, 0.0) + QUIET
+        return until if self.marks.get(host, 0.0) < until else 0.0
+
+    def _late(self, mails: Iterable[Mail]) -> dict[str, float]:
+        """The hosts that have yet to tell where a mail without a Message-ID began: its trace is called after that."""
+        late: dict[str, float] = {}
+        for mail in mails:
+            if mail.hops and not mail.message_id and not any(hop.message_id for hop in mail.hops):
+                host = self._sender(mail.hops[0])
+                if host and (until := self._behind(host, mail.hops[0])):
+                    late[host] = until
+        return late
+
     def _hosts(self) -> set[str]:
         """Whose logs are read, or may be."""
         return {*self.marks, *filter(self._fleet.own, self._fleet.names)}
@@ -206,12 +243,15 @@ class OpenMails:
         if doubts := self._doubts(entries, moved):
             look.heads.append(head._replace(looked=looked, waits=doubts))
             return
+        if reached < head.last + LATE and (late := self._late(assembly.mails)):
+            look.heads.append(head._replace(looked=looked, waits=late))
+            return
         off = self._skews.off()
         if off and any(entry.host in off for entry in entries):
             assembly = self._assembled(entries, head, judged=True)
         waits: dict[str, float] = {}
         new = bytearray()
-        for span in self._make(assembly, _sent(head.sent), self.marks):
+        for span in self._make(assembly, _sent(head.sent), self._awaits):
             settles = span.settles + off.get(span.host, 0.0)
             if self._reached(span.host, moved) >= settles:
                 look.spans.append(span)

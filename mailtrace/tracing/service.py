@@ -158,7 +158,7 @@ class Service:
             state,
             made,
             job.inventory,
-            maker(job.inventory, addresses_of(job)),
+            maker(addresses_of(job)),
             handover,
             pulse=self._watchdog,
             stop=self._signals.stop,

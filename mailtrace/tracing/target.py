@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from mailtrace.errors import RequestError
@@ -12,13 +12,12 @@ from mailtrace.problem import Problem
 
 if TYPE_CHECKING:
     from mailtrace.assemble import Assembly
-    from mailtrace.hosts import Inventory
     from mailtrace.job import Job
-    from mailtrace.model import Hop
     from mailtrace.otlp.record import Span
+    from mailtrace.otlp.spans import Awaits
 
-Maker = Callable[["Assembly", Mapping[bytes, bytes], Collection[str]], "Iterator[Span]"]
-"""Makes the spans of a group's mails: what was sent of it already, and the hosts whose logs are read."""
+Maker = Callable[["Assembly", Mapping[bytes, bytes], "Awaits"], "Iterator[Span]"]
+"""Makes the spans of a group's mails: what was sent of it already, and whether another host's lines may still come."""
 
 
 def endpoint_of(job: Job) -> Endpoint:
@@ -38,15 +37,10 @@ def _options(job: Job) -> Mapping[str, object]:
     return next((export.options for export in job.export if export.name == "otlp"), {})
 
 
-def maker(fleet: Inventory, addresses: str = "full") -> Maker:
+def maker(addresses: str = "full") -> Maker:
     """What makes the spans of a fleet's mails."""
 
-    def make(assembly: Assembly, sent: Mapping[bytes, bytes], hosts: Collection[str]) -> Iterator[Span]:
-        def awaits(hop: Hop) -> bool:
-            client = hop.client
-            there = fleet.find(client.ip) or fleet.find(client.name)
-            return bool(there) and there != hop.host and there in hosts
-
+    def make(assembly: Assembly, sent: Mapping[bytes, bytes], awaits: Awaits) -> Iterator[Span]:
         return spans_of(assembly.mails, assembly.clocks, addresses=addresses, sent=sent, awaits=awaits)
 
     return make

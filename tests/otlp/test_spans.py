@@ -155,7 +155,7 @@ def test_recipients_of_a_transaction_are_in_its_span() -> None:
 
 def test_either_host_s_lines_alone_give_the_same_spans() -> None:
     together = set(spans(read(mx=MX, box=BOX)))
-    apart = set(spans(read(mx=MX))) | set(spans(read(box=BOX), awaits=lambda _hop: True))
+    apart = set(spans(read(mx=MX))) | set(spans(read(box=BOX), awaits=lambda _hop, _before: True))
     assert apart == together
 
 
@@ -172,7 +172,7 @@ def test_what_is_settled_does_not_change_when_more_lines_come() -> None:
         for line in sorted(lines, key=lambda line: line[:32])[: hidden + 1]:
             seen[line.split()[1]].append(line)
         logs = {host: "\n".join(some) for host, some in seen.items() if some}
-        for span in spans(read(**logs), awaits=lambda hop: hop.host == "box"):
+        for span in spans(read(**logs), awaits=lambda hop, _before: hop.host == "box"):
             last = max(line[:32] for line in seen[span.host])
             if span.settles < 1770112800 + float(last[17:26]):
                 assert span in everything
@@ -204,7 +204,7 @@ class Loop:
         self.spans: list[Span] = []
 
     def round(self, *, awaits: bool = False, **logs: Any) -> list[Span]:
-        new = spans(read(**logs), sent=self.sent, awaits=lambda _hop: awaits)
+        new = spans(read(**logs), sent=self.sent, awaits=lambda _hop, before: awaits and before is None)
         self.sent |= {key: span.span_id for span in new for key in span.keys}
         self.spans += new
         return new
@@ -514,7 +514,7 @@ def test_addresses_are_shown_as_the_caller_wants() -> None:
 @settings(max_examples=30)  # each is a whole report
 @given(any_report(), st.sampled_from(["full", "domain", "hash", "none"]))
 def test_any_mails_give_spans_that_any_back_end_takes(report: Any, addresses: str) -> None:
-    found = list(spans_of(report.mails, report.clocks, addresses=addresses, sent={}, awaits=lambda _hop: True))
+    found = list(spans_of(report.mails, report.clocks, addresses=addresses, sent={}, awaits=lambda _hop, _before: True))
     for span in found:
         assert 0 <= span.start < span.end < 1 << 63
         assert (len(span.trace_id), len(span.span_id), len(span.parent_id)) in ((16, 8, 8), (16, 8, 0))
