@@ -4,9 +4,10 @@ The index is asked once what it is (names, field types), then every `LogQuery` b
 allow; what comes back is a superset, filtered here. A window of any size is read completely, page by page. What could
 not be read, or only in part, is told by `coverage`, never raised.
 
-A trace costs one search for each wave of the walk, whatever the number of hosts, and five requests besides: closed
-indices, field types and analyzers at first, side by side; beside the searches the first and last line of every host,
-and, where the question reaches until now, how late lines come (one more where a field tells when a line came in).
+A trace costs one search for each wave of the walk, whatever the number of hosts, and seven requests besides: closed
+indices, field types and analyzers at first, side by side; beside the searches which hosts there are, from when to when
+in all, and the first and last line of each (opensearch_ends.py; more where a host's log begins or ends amid others);
+where the question reaches until now, also how late lines come (one more where a field tells when a line came in).
 The first search for identifiers goes out beside the first of these, as the index most likely is; where it turns out
 to be otherwise it is asked again, so that a trace waits for as many answers one after another as it has waves, or for
 one more. A wave that asks for more than 64 things takes a search for each of its windows, and 10,000 queue IDs fit
@@ -29,12 +30,13 @@ from mailtrace.errors import DataError
 from mailtrace.model import Coverage, Fleet, HostLogs, LogEntry, LogQuery, Parser, Stamp, Tail, Zone
 from mailtrace.sources.division import Division
 from mailtrace.sources.opensearch_connection import Connection, Failed, ahead
+from mailtrace.sources.opensearch_ends import can_be_counted, counted
 from mailtrace.sources.opensearch_fields import Fields, asked_for, candidates, in_other_words, resolve, usual_fields
 from mailtrace.sources.opensearch_hits import Reader
 from mailtrace.sources.opensearch_index import Index
 from mailtrace.sources.opensearch_pages import Pages
 from mailtrace.sources.opensearch_query import Clause, bodies, in_time, one_of, sort_of
-from mailtrace.sources.opensearch_spans import Spans, counting
+from mailtrace.sources.opensearch_spans import Spans
 from mailtrace.sources.opensearch_state import State, lost_to_patterns, newest_of, newest_time, state_of
 from mailtrace.sources.opensearch_tail import OVERLAP, Feed
 from mailtrace.sources.search import Literals
@@ -302,11 +304,11 @@ class OpenSearchSource:
         """Ask for the first and last line of every host while the lines themselves are searched."""
         if self._counted is None and not self._spans.known():
             self._spans.begin()
-            body = counting(self._fields, *self._spans.wanted)
-            self._counted = ahead(self._index.search, body) if body else None
-            if body is None:
+            if can_be_counted(self._fields):
+                self._counted = ahead(counted, self._index, self._fields, *self._spans.wanted)
+            else:
                 self._spans.take({})
-            if body is None and self._fields.hostname:
+            if self._counted is None and self._fields.hostname:
                 text = "the host field has no keyword: what it covers of each host is not known"
                 self._problem(f"{self._access.index}: {text}", missing=False)
         if self._state is None and self._is_recent():
@@ -317,14 +319,14 @@ class OpenSearchSource:
         self._count_ahead()
         if self._counted is None:
             return
-        counted, self._counted = self._counted, None
+        counting, self._counted = self._counted, None
         try:
-            answer = counted.result()
+            found = counting.result()
         except Failed as failed:
             self._spans.take({})
             self._problem(f"hosts and times of {self._access.index} are not known: {failed}", missing=False)
             return
-        self._spans.take(answer.get("aggregations", {}))
+        self._spans.take(found)
         if self._spans.timeless:
             names = " or ".join(each.name for each in self._fields.timestamp)
             text = f"{self._spans.timeless} documents have no {names}: they were left out"

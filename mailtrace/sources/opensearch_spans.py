@@ -6,12 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mailtrace.model import LogQuery
-from mailtrace.sources.opensearch_fields import Fields
 from mailtrace.sources.opensearch_hits import seconds
-from mailtrace.sources.opensearch_query import Clause, in_time
 
 DAY = 86400.0
-MOST_HOSTS = 10_000
 Span = tuple[float | None, float | None]
 
 
@@ -50,7 +47,7 @@ class Spans:
         self._counted = self.wanted
 
     def take(self, aggregations: Mapping[str, Any]) -> None:
-        """Read the answer to what `counting` asks."""
+        """Read what `opensearch_ends.counted` found."""
         self.names = {}
         self.timeless = int(aggregations.get("timeless", {}).get("doc_count", 0))
         groups = [group for name, group in aggregations.items() if name != "timeless"]
@@ -81,25 +78,3 @@ class Spans:
             total = None if self.wanted != (None, None) else lines + (old[2] or 0)
             out[host] = (min(firsts, default=None), max(lasts, default=None), total)
         return out
-
-
-def counting(fields: Fields, start: float | None, end: float | None) -> Clause | None:
-    """A search that counts the lines of each host, with the first and the last; None where no field tells the host."""
-    inner = {
-        f"{kind}{number}": {kind: {"field": each.name}}
-        for number, each in enumerate(fields.timestamp)
-        for kind in ("min", "max")
-    }
-    aggs: dict[str, Any] = {}
-    for number, each in enumerate(fields.hostname):
-        if each.exact:
-            before = [{"exists": {"field": other.name}} for other in fields.hostname[:number]]
-            terms = {"terms": {"field": each.exact, "size": MOST_HOSTS}, "aggs": inner}
-            aggs[f"h{number}"] = {"filter": {"bool": {"must_not": before}}, "aggs": {"by": terms}}
-    if not aggs:
-        return None
-    if start is None and end is None:
-        times = [{"exists": {"field": each.name}} for each in fields.timestamp]
-        aggs["timeless"] = {"filter": {"bool": {"must_not": times}}}
-    query = in_time({"bool": {"filter": []}}, fields.timestamp, start, end)
-    return {"size": 0, "query": query, "aggs": aggs, "track_total_hits": False}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import islice
@@ -30,6 +30,7 @@ from mailtrace.report import Report
 from mailtrace.run import check, plan, run_job
 from mailtrace.sources import opensearch_connection, opensearch_pages
 from mailtrace.sources.opensearch import OpenSearchSource
+from mailtrace.sources.opensearch_ends import counted, counting
 
 pytestmark = pytest.mark.slow
 START = 1_800_000_000.0
@@ -211,6 +212,7 @@ def test_five_thousand_ids_are_two_requests(client: Any, source: Callable[..., O
     put(client, "many", (document(n, each) for n, each in enumerate(wanted[:4000])), {"@timestamp": DATE})
     made = source("many")
     list(made.query(LogQuery(any_of=("nothing",))))
+    made.coverage()  # which is asked for beside
     before = made._connection.requests
     assert len(ids(made.query(LogQuery(any_of=wanted, whole=True)))) == 4000
     assert made._connection.requests - before <= 2
@@ -354,7 +356,7 @@ def test_no_more_bytes_are_on_their_way_than_allowed(
     assert max(proxy.sizes) > most / 3  # and no smaller pages than need be
 
 
-def test_a_trace_costs_one_search_for_each_wave_and_five_requests_besides(
+def test_a_trace_costs_one_search_for_each_wave_and_seven_requests_besides(
     node: nodes.Node, client: Any, proxy: Proxy
 ) -> None:
     waves = set()
@@ -363,7 +365,7 @@ def test_a_trace_costs_one_search_for_each_wave_and_five_requests_besides(
     report = run_job({**job, "find": {"recipient": "greta@gamma.lab.test"}}, listener=listen)
     assert rows(report) == from_files("fleet", recipient="greta@gamma.lab.test")
     assert len(waves) > 3
-    assert len(proxy.asked) <= len(waves) + 5, proxy.asked
+    assert len(proxy.asked) <= len(waves) + 7, proxy.asked
 
 
 def test_each_question_of_a_wave_keeps_its_hosts_and_its_window(
@@ -375,6 +377,7 @@ def test_each_question_of_a_wave_keeps_its_hosts_and_its_window(
     put(client, "wave", documents, {"@timestamp": DATE})
     made = source("wave", "mx0.example.com", "mx1.example.com")
     list(made.query(LogQuery(any_of=("nothing",))))
+    made.coverage()  # which is asked for beside
     before = made._connection.requests
     asked = (
         LogQuery(("mx0.example.com",), any_of=("ABC120",), end=START + 60, whole=True),
@@ -386,6 +389,59 @@ def test_each_question_of_a_wave_keeps_its_hosts_and_its_window(
     alone = [entry for query in asked for entry in source("wave", *made.hosts).query(query)]
     assert sorted((e.host, e.queue_id, e.time) for e in found) == sorted((e.host, e.queue_id, e.time) for e in alone)
     assert len(found) == 3
+
+
+def lines_of_hosts(*spans: tuple[str, float, float, int]) -> Iterator[dict[str, Any]]:
+    """So many lines of each host, from one second to another."""
+    for host, first, last, count in spans:
+        for n in range(count):
+            yield document(n, f"{n:05X}0CAFE", time=START + first + (last - first) * n / max(count - 1, 1), host=host)
+
+
+HOSTS_OF_ALL_TIMES = [
+    ("all", 0, 86400, 600), ("late", 50000, 86400, 40), ("short", 30000, 30010, 3), ("gone", 0, 700, 30),
+    ("once", 43200, 43200, 1),
+]  # fmt: skip
+
+
+def test_the_first_and_the_last_line_of_each_host_are_those_that_counting_all_lines_finds(
+    client: Any, source: Callable[..., OpenSearchSource]
+) -> None:
+    hosts = {"@timestamp": DATE, "host": {"properties": {"name": EXACT}}}
+    put(client, "ends", lines_of_hosts(*HOSTS_OF_ALL_TIMES), hosts)
+    made = source("ends")
+    made._learn()
+
+    def told(aggregations: Mapping[str, Any], *, all_lines: bool) -> list[tuple[Any, ...]]:
+        buckets = [bucket for group in aggregations.values() for bucket in group.get("by", {}).get("buckets", ())]
+        return sorted(
+            (b["key"], b["min0"]["value"], b["max0"]["value"], *([b["doc_count"]] * all_lines)) for b in buckets
+        )
+
+    met = 0
+    for first, last in [(None, None), (600, None), (None, 50100), (29000, 31000), (90000, None), (700.5, 42000)]:
+        window = (None if first is None else START + first, None if last is None else START + last)
+        whole = window == (None, None)
+        wanted = told(made._index.search(counting(made._fields, *window))["aggregations"], all_lines=whole)
+        assert told(counted(made._index, made._fields, *window), all_lines=whole) == wanted
+        met += len(wanted)
+    assert met > 12
+
+
+def test_hosts_in_several_fields_and_lines_without_a_time_are_all_counted(
+    client: Any, source: Callable[..., OpenSearchSource]
+) -> None:
+    documents = [*lines_of_hosts(("mx1", 0, 500, 20)), document(3, "AAAA10CAFE") | {"host": {"hostname": "mx2"}}]
+    for each in ({**documents[0]}, {**documents[1]}):
+        each.pop("@timestamp")
+        documents.append(each)
+    properties = {"name": EXACT, "hostname": EXACT}
+    put(client, "several", documents, {"@timestamp": DATE, "host": {"properties": properties}})
+    made = source("several")
+    list(made.query(LogQuery(any_of=("AAAA10CAFE",))))
+    hosts = {item.host: item.lines for item in made.coverage() if item.host}
+    assert hosts == {"mx1": 22, "mx2": 1}
+    assert "2 documents have no @timestamp: they were left out" in " ".join(i.problem for i in made.coverage())
 
 
 @on_one_version
