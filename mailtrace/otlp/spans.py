@@ -51,7 +51,7 @@ from mailtrace.otlp.identity import (
     second,
     trace_id,
 )
-from mailtrace.otlp.moments import LEAST, attempted, corrected, inside, moved, ns, received
+from mailtrace.otlp.moments import LEAST, WHOLE, attempted, corrected, in_seconds, inside, moved, ns, received
 from mailtrace.otlp.record import CLIENT, INTERNAL, PRODUCER, SERVER, Event, Span, SpanLink
 
 PATIENCE = 3600.0
@@ -219,6 +219,8 @@ class _Tracer:
             turned = []
             origin = hops[way.from_] if way is not None else None
             parent, far, links = self._parent(hop, origin, way, places, parents, others.get(hop.id, ()))
+            if far and handed is None and in_seconds(hop, accepted, skew):
+                accepted += WHOLE  # when in its second it was the hand-off would tell
             out.append(self._reception(hop, mail, place, (start, accepted), way, (parent, far), links, events))
             if attempts:
                 self._journey(here, attempts, out)

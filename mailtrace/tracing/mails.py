@@ -18,24 +18,23 @@ from typing import TYPE_CHECKING
 from mailtrace.assemble import Assembly, Known, assemble
 from mailtrace.assemble.names import Names
 from mailtrace.model import Accepted, Attempt, LogEntry, MessageId, Peer, Queued, Removed
+from mailtrace.tracing.expected import QUIET, Expected
 from mailtrace.tracing.packing import pack, unpack
 from mailtrace.tracing.skews import UNKNOWN, Skews
 from mailtrace.tracing.state import Head, State
 from mailtrace.tracing.touch import Keys, envelopes, is_bare, is_soft, keys_of
 
 if TYPE_CHECKING:
-    from mailtrace.model import Fleet, Hop, Mail
+    from mailtrace.model import Fleet
     from mailtrace.otlp.record import Span
     from mailtrace.tracing.target import Maker
 
-QUIET = 10.0
-"""Seconds by which a log must have moved on past a mail's last line before the mail is looked at."""
 BUSY = 300.0
 """Seconds of the log after which a mail that is never quiet (a large list's) is looked at all the same."""
 INCOMPLETE = 300.0
 """Seconds for which a message waits for the line that tells its Message-ID, and so its trace."""
 LATE = 7200.0
-"""Seconds for which a mail without a Message-ID waits for the log of the host that it came from."""
+"""Seconds for which a mail waits at most for another host's log, where it has to."""
 IDLE = 30.0
 """Seconds of the machine's clock after which a mail's last line counts as past in a log that does not move on."""
 APART = 60.0
@@ -68,12 +67,12 @@ class OpenMails:
         self._state = state
         self._fleet = fleet
         self._make = make
-        self._followed = frozenset(followed)
         self.marks = state.marks()
         self._skews = Skews(state)
         self._names = Names(fleet, self.marks)
         for spelling, host in json.loads(state.meta().get("names", "[]")):
             self._names.learn(Peer(name=spelling), host)
+        self._expected = Expected(self._names, fleet, self.marks, self._skews, frozenset(followed))
         self._next = state.next_mail()
         self._held = Held()
 
@@ -130,7 +129,7 @@ class OpenMails:
             if not head.looked:
                 self._skews.observe(assembly.mails)
             due.append((head, moved, entries, assembly))
-        for host in self._skews.settle(self._hosts()):
+        for host in self._skews.settle(self._expected.hosts()):
             self._state.wake(host)
         more = self._names.facts > facts  # than was known when the first of them was assembled
         for head, moved, entries, assembly in due:
@@ -188,51 +187,6 @@ class OpenMails:
             return mark >= head.last + QUIET or mark >= (head.looked or head.last) + BUSY
         return any(self._reached(host, moved) >= settles for host, settles in head.waits.items())
 
-    def _awaits(self, hop: Hop, before: Hop | None) -> bool:
-        """Whether the host that handed a message in may still tell of it.
-
-        It may as long as its log has not come so far; where the config says that it is that host, also later. Where
-        another hop is likely to have led here, as it is where that host's log is not there, that counts from then on.
-        """
-        host = self._sender(hop)
-        if not host or (before is not None and before.host == host):
-            return False
-        if self._behind(host, hop):
-            return True
-        return before is None and host in (self._fleet.find(hop.client.ip), self._fleet.find(hop.client.name))
-
-    def _sender(self, hop: Hop) -> str:
-        """The other host, whose log is followed, that handed a message in; "" where none is known to have."""
-        there = self._names.of(hop.client)
-        host = next(iter(there)) if len(there) == 1 else ""
-        return host if host != hop.host and (host in self.marks or host in self._followed) else ""
-
-    def _behind(self, host: str, hop: Hop) -> float:
-        """Up to when a host's log has to come before it has told what led to a hop; 0 where it has come so far."""
-        until = hop.last + self._skews.off().get(host, 0.0) + QUIET
-        return until if self.marks.get(host, 0.0) < until else 0.0
-
-    def _late(self, mails: Iterable[Mail]) -> dict[str, float]:
-        """The hosts that have yet to tell where a mail without a Message-ID began: its trace is called after that."""
-        late: dict[str, float] = {}
-        for mail in mails:
-            if mail.hops and not mail.message_id and not any(hop.message_id for hop in mail.hops):
-                host = self._sender(mail.hops[0])
-                if host and (until := self._behind(host, mail.hops[0])):
-                    late[host] = until
-        return late
-
-    def _hosts(self) -> set[str]:
-        """Whose logs are read, or may be."""
-        return {*self.marks, *filter(self._fleet.own, self._fleet.names)}
-
-    def _doubts(self, entries: Iterable[LogEntry], moved: float) -> dict[str, float]:
-        """The hosts of a group whose zone another host's hand-offs may still tell, and until when they may."""
-        doubts = self._skews.doubtful({entry.host for entry in entries})
-        if not doubts or len(self._hosts()) < 2:
-            return {}
-        return {host: until for host, until in doubts.items() if self._reached(host, moved) < until}
-
     def _look(self, head: Head, moved: float, entries: list[LogEntry], assembly: Assembly, look: Look) -> None:
         """Hand over what is settled of a group that was assembled as its hosts' clocks read."""
         reached = self._reached(head.host, moved)
@@ -240,18 +194,19 @@ class OpenMails:
         if reached < head.last + UNKNOWN and not self._skews.known(assembly.mails):
             look.heads.append(head._replace(looked=looked, waits={head.host: head.last + UNKNOWN}))
             return
-        if doubts := self._doubts(entries, moved):
+        hosts = {entry.host for entry in entries}
+        if doubts := self._expected.zones(hosts, lambda host: self._reached(host, moved)):
             look.heads.append(head._replace(looked=looked, waits=doubts))
             return
-        if reached < head.last + LATE and (late := self._late(assembly.mails)):
+        off = self._skews.off()
+        if off and not hosts.isdisjoint(off):
+            assembly = self._assembled(entries, head, judged=True)
+        if reached < head.last + LATE and (late := self._expected.senders(assembly.mails)):
             look.heads.append(head._replace(looked=looked, waits=late))
             return
-        off = self._skews.off()
-        if off and any(entry.host in off for entry in entries):
-            assembly = self._assembled(entries, head, judged=True)
         waits: dict[str, float] = {}
         new = bytearray()
-        for span in self._make(assembly, _sent(head.sent), self._awaits):
+        for span in self._make(assembly, _sent(head.sent), self._expected.awaits):
             settles = span.settles + off.get(span.host, 0.0)
             if self._reached(span.host, moved) >= settles:
                 look.spans.append(span)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import lack
+from opensearch_node import node as nodes
 
 from mailtrace.report import Report
 from mailtrace.run import run_job
@@ -69,3 +71,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def whole(lab: Lab) -> Report:
     """All mail, from the files."""
     return run_job({"version": 1, "kind": "trace", "config": lab.files(), "find": {}, "export": []})
+
+
+@pytest.fixture(scope="package")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[nodes.Node]:
+    """An OpenSearch of the lab's own: pytest would part these tests by the versions of the whole session's."""
+    if not nodes.NEW.fetched():
+        lack(f"needs OpenSearch {nodes.NEW.name}: {nodes.HOW_TO_GET}")
+    started = nodes.Node(nodes.NEW, tmp_path_factory.mktemp("opensearch")).start()
+    yield started
+    started.stop()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import lack
-from opensearch_node import node as nodes
 from opensearch_node.shapes import SHAPES, lines_of, put
 
 from mailtrace.report import Report
@@ -16,20 +14,13 @@ from mailtrace.report import Report
 from .conftest import Lab
 from .test_fleet import judge, rows_of, trace
 
+if TYPE_CHECKING:
+    from opensearch_node import node as nodes
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.needs("root", "ip", "unshare", "nsenter", "openssl", "ssh", "ssh-keygen", "mkfs.ext4", "gcc"),
 ]
-
-
-@pytest.fixture(scope="module", name="node")
-def _node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[nodes.Node]:
-    # The one of the whole session comes in two versions, by which pytest would part these tests from the lab's others.
-    if not nodes.NEW.fetched():
-        lack(f"needs OpenSearch {nodes.NEW.name}: {nodes.HOW_TO_GET}")
-    started = nodes.Node(nodes.NEW, tmp_path_factory.mktemp("opensearch")).start()
-    yield started
-    started.stop()
 
 
 @pytest.mark.parametrize("shape", ["ecs", "graylog"])
