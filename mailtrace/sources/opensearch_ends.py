@@ -33,9 +33,7 @@ def counted(index: Index, fields: Fields, start: float | None, end: float | None
     Lines are counted, and those without a time, only where there is no window.
     """
     lines = _lines(index, fields.hostname[0])
-    window = (start, end) if start is not None and end is not None and len(fields.timestamp) == 1 else None
-    if lines and window is None:
-        window = _window(index, fields.timestamp, start, end)
+    window = _window(index, fields.timestamp, start, end) if lines else None
     if lines is None or (lines and window is None):
         body = counting(fields, start, end)
         aggregations: _Aggregations = index.search(body).get("aggregations", {}) if body else {}
