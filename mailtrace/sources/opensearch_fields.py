@@ -81,7 +81,7 @@ Sources: Elastic's ECS and Beats field lists, Logstash's syslog input and templa
 sources, rsyslog's StdJSONFmt, Graylog's index mapping, syslog-ng's macros, the ss4o schema, Wazuh's archives.
 """
 
-INGESTED = ("event.ingested", "gl2_receive_timestamp", "timegenerated", "received_at")
+INGESTED = ("event.ingested", "gl2_receive_timestamp", "timegenerated", "@ingested", "received_at")
 """When a line came into the index: ECS, Graylog, rsyslog, and what ingest pipelines often call it."""
 AUTO = "auto"
 NUMBERED = ("timestamp", "hostname", "service", "pid", "message")
@@ -147,9 +147,14 @@ class Field(NamedTuple):
         return bool(self.types) and self.types <= _DATE | _NUMBER
 
     @property
+    def is_date(self) -> bool:
+        """Whether every index has it as a date."""
+        return bool(self.types) and self.types <= _DATE
+
+    @property
     def in_nanos(self) -> bool:
         """Whether some index keeps nanoseconds; then all are sorted as such, or they would be sorted wrongly."""
-        return "date_nanos" in self.types and self.types <= _DATE
+        return "date_nanos" in self.types and self.is_date
 
 
 @dataclass(frozen=True, slots=True)

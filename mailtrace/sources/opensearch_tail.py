@@ -26,7 +26,7 @@ from mailtrace.sources.following import Broken
 from mailtrace.sources.opensearch_connection import Answer, Connection, Failed, quoted
 from mailtrace.sources.opensearch_fields import Fields
 from mailtrace.sources.opensearch_hits import Reader
-from mailtrace.sources.opensearch_query import sort_of
+from mailtrace.sources.opensearch_query import Clause, sort_of
 from mailtrace.sources.opensearch_state import interval
 
 SOURCE = "opensearch"
@@ -39,8 +39,6 @@ PATIENCE = 7.0
 """Seconds to wait for a refresh within a round; a longer one is left to the next round."""
 OVERLAP = 600.0
 """Seconds that a round reaches back at least where documents are followed by their time."""
-INGESTED = ("event.ingested", "gl2_receive_timestamp", "timegenerated", "@ingested")
-"""Fields that tell when a document was taken in: Elastic's, Graylog's, rsyslog's."""
 _KNOWN = 8
 _DAY = 86400.0
 
@@ -133,11 +131,7 @@ class Feed:
 
     def clock(self) -> str:
         """The field that documents are followed by where their numbers may not be asked for."""
-        told = self.connection.request(
-            "GET", f"/{quoted(self.pattern)}/_field_caps", fields=",".join(INGESTED), ignore_unavailable="true"
-        ).get("fields", {})
-        dates = [name for name in INGESTED if told.get(name, {}).keys() & {"date", "date_nanos"}]
-        return next(iter(dates), self.fields.timestamp[0].name)
+        return next((each.name for each in self.fields.ingested if each.is_date), self.fields.timestamp[0].name)
 
     def search(self, index: str, body: dict[str, Any], **params: Any) -> Answer:
         """One search, whole or not at all."""
@@ -275,24 +269,27 @@ class TimeTail:
 
     def __iter__(self) -> Iterator[tuple[LogEntry, tuple[float, int]]]:
         """New entries, each with its time and how many documents were met by then."""
+        own = self._feed.fields.timestamp[0].name
         try:
             clock = self._feed.clock()
-            after: Sequence[Any] | None = None
-            while True:
-                hits = self._page(clock, after)
-                after = hits[-1]["sort"] if len(hits) == PAGE else None
-                new = [hit for hit in hits if _digest(hit) not in self._met]
-                self.lines += len(new)
-                upto, at = 0, {hit["_id"]: number for number, hit in enumerate(new)}
-                for hit, entry in self._feed.entries(new):
-                    self._meet(new[upto : at[hit["_id"]] + 1])
-                    upto = max(upto, at[hit["_id"]] + 1)
-                    yield entry, (self._time, len(self._met))
-                self._meet(new[upto:])
-                if after is None:
-                    return
+            for hits in self._pages(clock, ""):
+                yield from self._entries(hits)
+            # Sorting puts them last and cannot go on behind the first page of them: they are asked for alone.
+            for hits in self._pages(own, clock) if clock != own else ():
+                yield from self._entries(hits)
         except Failed as failed:
             self.problem = str(failed)
+
+    def _entries(self, hits: Sequence[dict[str, Any]]) -> Iterator[tuple[LogEntry, tuple[float, int]]]:
+        """Entries of those documents that were not met before."""
+        new = [hit for hit in hits if _digest(hit) not in self._met]
+        self.lines += len(new)
+        upto, at = 0, {hit["_id"]: number for number, hit in enumerate(new)}
+        for hit, entry in self._feed.entries(new):
+            self._meet(new[upto : at[hit["_id"]] + 1])
+            upto = max(upto, at[hit["_id"]] + 1)
+            yield entry, (self._time, len(self._met))
+        self._meet(new[upto:])
 
     def place(self, mark: tuple[float, int] | None = None) -> dict[str, Any]:
         """The place behind a document, or behind all that was read."""
@@ -314,13 +311,14 @@ class TimeTail:
             # A clock that is ahead must not make the rest look late.
             self._time = max(self._time, min(time, self._now))
 
-    def _page(self, name: str, after: Sequence[Any] | None) -> list[dict[str, Any]]:
+    def _pages(self, name: str, without: str) -> Iterator[list[dict[str, Any]]]:
+        """All documents since the start by a field that tells a time, those that have no field `without`."""
         fields = self._feed.fields
-        window: dict[str, Any] = {"format": "epoch_millis"}
+        filters: list[Clause] = [{"exists": {"field": name}}]
         if self._start is not None:
-            window["gte"] = round(self._start * 1000)
+            filters = [{"range": {name: {"gte": round(self._start * 1000), "format": "epoch_millis"}}}]
         body: dict[str, Any] = {
-            "query": {"range": {name: window}} if self._start is not None else {"exists": {"field": name}},
+            "query": {"bool": {"filter": filters, "must_not": [{"exists": {"field": without}}] if without else []}},
             "sort": [{name: {"order": "asc", "unmapped_type": "date"}}, *sort_of(fields.timestamp), {"_id": "asc"}],
             "size": PAGE,
             "_source": fields.names,
@@ -328,12 +326,16 @@ class TimeTail:
             "track_total_hits": False,
             "seq_no_primary_term": True,
         }
-        if after is not None:
-            body["search_after"] = after
-        hits = self._feed.search(self._feed.pattern, body, ignore_unavailable="true")["hits"]["hits"]
-        for hit in hits:
-            hit["fields"] = {"at": hit.get("fields", {}).get(name, [self._now * 1000])}
-        return list(hits)
+        while True:
+            hits = self._feed.search(self._feed.pattern, body, ignore_unavailable="true")["hits"]["hits"]
+            for hit in hits:
+                hit["fields"] = {"at": hit.get("fields", {}).get(name, [self._now * 1000])}
+            more = len(hits) == PAGE
+            if more:
+                body["search_after"] = list(hits[-1]["sort"])
+            yield hits
+            if not more:
+                return
 
 
 def _digest(hit: Mapping[str, Any]) -> int:

@@ -16,6 +16,7 @@ from mailtrace.hosts import Inventory
 from mailtrace.parsers import make_parser
 from mailtrace.sources import opensearch_tail
 from mailtrace.sources.opensearch import OpenSearchSource
+from mailtrace.sources.opensearch_connection import Failed
 from mailtrace.sources.opensearch_fields import Fields
 
 if TYPE_CHECKING:
@@ -154,14 +155,13 @@ def test_a_shard_that_has_not_recovered_is_a_problem_and_not_silent() -> None:
     ]
 
 
+def refused(_feed: Any) -> Any:
+    raise Failed("no permissions for [indices:monitor/stats]", 403)
+
+
 def test_without_the_right_to_ask_for_numbers_documents_are_followed_by_their_time(
     followed: Callable[..., Followed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mailtrace.sources.opensearch_connection import Failed
-
-    def refused(_feed: Any) -> Any:
-        raise Failed("no permissions for [indices:monitor/stats]", 403)
-
     monkeypatch.setattr(opensearch_tail.Feed, "shards", refused)
     index = followed()
     now = time.time() - 100
@@ -173,6 +173,26 @@ def test_without_the_right_to_ask_for_numbers_documents_are_followed_by_their_ti
     index.client.indices.refresh(index=index.name)
     assert sorted(index.round()) == list(range(2000, 2100))
     assert index.round() == []
+
+
+def test_what_does_not_tell_when_it_was_taken_in_is_followed_by_its_own_time(
+    followed: Callable[..., Followed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opensearch_tail.Feed, "shards", refused)
+    monkeypatch.setattr(opensearch_tail, "PAGE", 100)
+    index = followed()
+    now = time.time() - 100
+    met: list[int] = []
+    for first in (0, 1000):
+        some = [document(number, now + number / 100) for number in range(first, first + 500)]
+        for number, each in enumerate(some):
+            if number % 2:
+                each["event"] = {"ingested": datetime.fromtimestamp(now + 50 + first / 100, timezone.utc).isoformat()}
+        index.put(some)
+        index.client.indices.refresh(index=index.name)
+        met += index.round()
+        assert index.round() == []
+    assert sorted(met) == [*range(500), *range(1000, 1500)]
 
 
 def test_an_idle_round_asks_twice(followed: Callable[..., Followed], monkeypatch: pytest.MonkeyPatch) -> None:
