@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby, pairwise
 
-from mailtrace.assemble.links import plain_id
+from mailtrace.assemble.evidence import plain_id
 from mailtrace.assemble.stays import Loose, Stay
 from mailtrace.handoff import reply_id
 from mailtrace.hosts import address

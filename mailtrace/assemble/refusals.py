@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import NamedTuple
 
-from mailtrace.assemble.links import CLOSE, bare, open_tries
+from mailtrace.assemble.evidence import CLOSE, bare, open_tries
 from mailtrace.assemble.names import Names, loopback
 from mailtrace.assemble.stays import Loose, Stay, Try
 from mailtrace.clocks import Clocks

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mailtrace.assemble.links import stored
+from mailtrace.assemble.evidence import stored
 from mailtrace.assemble.names import Names
 from mailtrace.assemble.stays import Stay, Try
 from mailtrace.model import Certainty, LinkKind, Recipient, Span, Step

@@ -16,7 +16,7 @@ from collections.abc import Set as AbstractSet
 from statistics import median
 from typing import TYPE_CHECKING
 
-from mailtrace.assemble.links import SKEWED, apart, solve
+from mailtrace.assemble.skew import SKEWED, apart, solve
 from mailtrace.clocks import nearest_offset
 from mailtrace.model import Certainty, LinkKind
 

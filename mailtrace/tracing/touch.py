@@ -14,7 +14,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from mailtrace.assemble.links import MOMENT, QUEUE_REPLIES, bare, plain_id
+from mailtrace.assemble.evidence import MOMENT, QUEUE_REPLIES, bare, plain_id
 from mailtrace.handoff import reply_id
 from mailtrace.hosts import address
 from mailtrace.ids import generated

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from stories import entries, evidence, links, only, put_together, read, rows
 
-from mailtrace.assemble.links import solve
+from mailtrace.assemble.skew import solve
 
 # One mail through two hosts that share their inodes: 1D80B9DA856 is a queue ID of hub and, at the same time, of filter2.
 AMAVIS1 = """
