@@ -9,7 +9,7 @@ OUTCOMES = {
     "bounced": "Given up at once; the sender was told by a bounce message, which is followed too.",
     "expired": "Given up after too long a wait.",
     "rejected": "Refused at the door: the first own host did not take it.",
-    "discarded": "Taken and thrown away by a filter or a rule.",
+    "discarded": "Taken and thrown away by a filter or a rule, or deleted from the queue by an administrator.",
     "held": "On hold in a queue, until an administrator lets it go.",
     "quarantined": "Taken and put away by a filter.",
     "in_transit": "Handed to one of your hosts, whose log covers that time and does not have it.",
