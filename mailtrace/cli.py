@@ -18,6 +18,7 @@ from mailtrace import flags
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from mailtrace.console import Console
     from mailtrace.flags import Flag, Given, Group
     from mailtrace.job import Job
     from mailtrace.load import ConfigLike
@@ -146,6 +147,7 @@ def lint(given: Given) -> int:
     """Tell what is wrong with jobs and configs, without running them."""
     from mailtrace.load import lint as problems_of
     from mailtrace.load import lintable
+    from mailtrace.wording import count
 
     if given["plan"]:
         _put("".join(f"{_visible(str(file))}\n" for path in given["path"] or ["."] for file in lintable(path)))
@@ -154,7 +156,7 @@ def lint(given: Given) -> int:
     for problem in problems:
         _put(_visible(str(problem)) + "\n")
     if problems:
-        _say(f"mailtrace: {_count(len(problems), 'problem')}")
+        _say(f"mailtrace: {count(len(problems), 'problem')}")
     return USAGE if problems else 0
 
 
@@ -163,6 +165,7 @@ def test(given: Given) -> int:
     """Play jobs over recorded log lines, and compare the reports with what their tests want."""
     from mailtrace.jobtest import find_tests, run_tests
     from mailtrace.request import wrong
+    from mailtrace.wording import count
 
     places = given["path"] or ["."]
     files = find_tests(places)
@@ -176,7 +179,7 @@ def test(given: Given) -> int:
         code, said = result.verdict
         worst, failed = _worse(worst, code), failed + bool(code)
         _put(_visible(said) + "\n")
-    _say(f"mailtrace: {_count(len(files), 'test')}, {failed} failed")
+    _say(f"mailtrace: {count(len(files), 'test')}, {failed} failed")
     return worst
 
 
@@ -405,12 +408,13 @@ class _Request:
         return self.follow() if job.kind == "tracing" else self._run(job).exit_code
 
     def _run(self, job: Job) -> Report:
+        from mailtrace.console import Console
         from mailtrace.errors import RequestError
         from mailtrace.request import as_flags
         from mailtrace.run import run_job
 
         _listen_to_logs(self.given, job)
-        with _stoppable() as stop, _Console(job) as console, self._listener(job, console) as listener:
+        with _stoppable() as stop, Console(job) as console, self._listener(job, console) as listener:
             try:
                 self.report = run_job(job, listener=listener, stdout=sys.stdout, stop=stop)
             except RequestError as error:  # a file that the question names cannot be read
@@ -420,7 +424,7 @@ class _Request:
         return self.report
 
     @contextmanager
-    def _listener(self, job: Job, console: _Console) -> Iterator[Listener]:
+    def _listener(self, job: Job, console: Console) -> Iterator[Listener]:
         """Who hears of the run: the user, and the file of `--events`."""
         from pathlib import Path
 
@@ -450,6 +454,7 @@ class _Request:
         import gc
         import logging
 
+        from mailtrace.console import StatusLine
         from mailtrace.errors import RequestError
         from mailtrace.problem import Problem
         from mailtrace.tracing import service
@@ -465,7 +470,7 @@ class _Request:
         if self.given.get("status"):
             _put("".join(f"{line}\n" for line in service.report(job)))
             return 0
-        with _StatusLine(log) as line:
+        with StatusLine(log) as line:
             voice = service.Voice(line.above(log.warning), line.above(log.info), line.show)
             return service.Service(self.load, voice).run()
 
@@ -587,10 +592,6 @@ def _put(text: str) -> None:
     except OSError as error:
         _abandon_stdout()
         raise ExportError(f"cannot write standard output: {error.strerror or error}") from None
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _guarded(work: Callable[[], int], given: Given) -> int:
@@ -719,160 +720,6 @@ def _listen_to_logs(given: Given, job: Job) -> None:
 
     logger.handlers = [ToUser()]
     logger.propagate = False
-
-
-class _Console:
-    """Tells the user how a run goes: messages in the log, and on a terminal what takes more than a second."""
-
-    every_mail = False
-
-    def __init__(self, job: Job) -> None:
-        import logging
-
-        self.log = logging.getLogger("mailtrace")
-        # A timeline tells all of it itself.
-        self.told = any(export.name == "timeline" and export.to == "-" for export in job.export)
-        self.bar: Any = None
-        self.task: Any = None
-        self.began = self.read_since = 0.0
-        self.read = 0
-        self.waits = False
-
-    def __enter__(self) -> _Console:  # noqa: PYI034 - Self is Python 3.11's
-        import time
-
-        self.began = self.read_since = time.monotonic()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._clear()
-
-    def __call__(self, event: object) -> None:
-        """Take one event of the run."""
-        from mailtrace import notify
-
-        if isinstance(event, notify.Progress):
-            self._show(event)
-        elif isinstance(event, notify.Waiting):
-            self._wait(event)
-        elif isinstance(event, notify.Asked):
-            self.log.info("%s", event.said)
-        elif isinstance(event, notify.StepStarted):
-            if not self.waits or event.step != "walk":
-                self._clear()
-            self.log.debug("%s …", event.step)
-        elif isinstance(event, notify.StepFinished):
-            if not self.waits:
-                self._clear()
-            detail = f": {event.detail}" if event.detail else ""
-            self.log.info("%s took %.2f s%s", event.step, event.seconds, detail)
-        elif isinstance(event, notify.Warning):
-            host = f"{event.host}: " if event.host else ""
-            level = (
-                self.log.error if event.code == "export-failed" else self.log.info if self.told else self.log.warning
-            )
-            level("%s%s", host, event.message)
-        elif isinstance(event, notify.Expectation) and not event.held and not self.told:
-            where = f"{event.place}: " if event.place else ""
-            self.log.warning("%sexpected %s; seen: %s", where, event.text, event.detail)
-
-    def conclude(self, report: Report) -> None:
-        """Say that nothing was found, or that nothing was looked at, where no exporter does."""
-        from mailtrace.wording import no_mail
-
-        if not report.mails and not self.told:
-            said = no_mail(report).rstrip(".")
-            self.log.warning("%s", said[0].lower() + said[1:])
-
-    def _wait(self, event: Any) -> None:
-        """What is waited for, on a terminal; in a log once."""
-        import time
-
-        found = (
-            f"{_count(event.mails, 'mail')}, {_count(event.open, 'recipient')} not final" if event.mails else "no mail"
-        )
-        until = time.strftime("%H:%M:%S", time.localtime(event.time + event.left))
-        text = f"waiting until {until} at most: {found} yet"
-        if not self.waits:
-            self.log.info("%s", text)
-        self.waits = True
-        if sys.stderr.isatty():
-            self._bar(text)
-
-    def _bar(self, text: str) -> None:
-        """A line on the terminal that the next one replaces."""
-        if self.bar is None:
-            from rich.console import Console
-            from rich.progress import Progress, SpinnerColumn, TextColumn
-
-            columns = (SpinnerColumn(), TextColumn("{task.description}"))
-            self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
-            self.task = self.bar.add_task("", total=None)
-            self.bar.start()
-        self.bar.update(self.task, description=text, refresh=True)
-
-    def _show(self, event: Any) -> None:
-        import time
-
-        if self.waits:
-            return
-        if event.done < self.read:
-            self.read_since = time.monotonic()  # the next wave reads anew
-        self.read = event.done
-        if self.bar is None and (time.monotonic() - self.began < 1 or not sys.stderr.isatty()):
-            return
-        done, total = event.done / 1e6, f" of {event.total / 1e6:,.0f}" if event.total else ""
-        rate = done / max(time.monotonic() - self.read_since, 0.001)
-        self._bar(f"{event.step}: {done:,.0f}{total} MB read, {rate:,.1f} MB/s")
-
-    def _clear(self) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
-
-
-class _StatusLine:
-    """The last line of a terminal, which tells how a program goes that runs for months; in a log, a message."""
-
-    def __init__(self, log: Any) -> None:
-        self.log = log
-        self.shown = ""
-
-    def __enter__(self) -> _StatusLine:  # noqa: PYI034 - Self is Python 3.11's
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._clear()
-
-    def show(self, text: str) -> None:
-        """Put it there."""
-        import shutil
-
-        if not sys.stderr.isatty():
-            self.log.info("%s", text)
-            return
-        self._clear()
-        self.shown = _visible(text)[: max(shutil.get_terminal_size().columns - 1, 1)]
-        sys.stderr.write(self.shown)
-        sys.stderr.flush()
-
-    def above(self, say: Callable[..., None]) -> Callable[[str], None]:
-        """What says a message above the line."""
-
-        def said(text: str) -> None:
-            shown = self.shown
-            self._clear()
-            say("%s", text)
-            if shown:
-                self.show(shown)
-
-        return said
-
-    def _clear(self) -> None:
-        if self.shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-            self.shown = ""
 
 
 # --------------------------------------------------------------------------------------- the program

@@ -21,6 +21,7 @@ LAYERS = (
         "annotations",
         "bundle",
         "completion",
+        "console",
         "doctor",
         "explain",
         "interactive",
@@ -69,7 +70,7 @@ THIRD_PARTY = {
     "opentelemetry": {"otlp.encode", "otlp.outcome", "tracing.*"},
     "paramiko": {"sources.ssh*"},
     "pydot": {"graph"},
-    "rich": {"cli", "exporters.timeline"},
+    "rich": {"console", "exporters.timeline"},
     "yaml": {"load.tree"},
     "zstandard": {"pages", "sources.logfile"},
 }
