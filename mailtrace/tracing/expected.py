@@ -57,12 +57,14 @@ class Expected:
         host = self._sender(hop)
         if not host or (before is not None and before.host == host):
             return False
-        if self._until(host, hop, QUIET):
+        if self._marks.get(host, 0.0) < self._told(host, hop) + QUIET:
             return True
         return before is None and host in (self._fleet.find(hop.client.ip), self._fleet.find(hop.client.name))
 
-    def senders(self, mails: Iterable[Mail]) -> dict[str, float]:
+    def senders(self, mails: Iterable[Mail], come: Callable[[str], float]) -> dict[str, float]:
         """Hosts that have yet to tell what the spans of these mails are called by, and how far their logs have to come.
+
+        `come` tells how far a host's log has.
 
         Where the log of a host that handed a message in is behind, the next host's own lines say enough of the parent;
         but a mail without a Message-ID is called after where it began. Where that log has come so far and does not tell
@@ -80,11 +82,13 @@ class Expected:
                 host = self._sender(hop)
                 if not host or told.get(hop.id) == host:
                     continue
-                behind = self._until(host, hop, QUIET)
                 nameless = hop is mail.hops[0] and not any(one.message_id for one in mail.hops)
-                until = behind if behind and nameless else 0.0 if behind else self._until(host, hop, SHUFFLED)
-                if until:
-                    late[host] = until
+                told_by, reached = self._told(host, hop), come(host)
+                if reached < told_by + QUIET:
+                    if nameless:
+                        late[host] = told_by + QUIET
+                elif reached < told_by + SHUFFLED:
+                    late[host] = told_by + SHUFFLED
         return late
 
     def _sender(self, hop: Hop) -> str:
@@ -95,8 +99,6 @@ class Expected:
         host = next(iter(there)) if len(there) == 1 else ""
         return host if host != hop.host and (host in self._marks or host in self._followed) else ""
 
-    def _until(self, host: str, hop: Hop, patience: float) -> float:
-        """Up to when a host's log has to come to have told what led to a hop; 0 where it has come so far."""
-        came = hop.first if hop.taken is None else hop.taken
-        until = came + self._skews.off().get(host, 0.0) + patience
-        return until if self._marks.get(host, 0.0) < until else 0.0
+    def _told(self, host: str, hop: Hop) -> float:
+        """When another host, by its clock, must have told what led to a hop."""
+        return (hop.first if hop.taken is None else hop.taken) + self._skews.off().get(host, 0.0)

@@ -75,6 +75,7 @@ class OpenMails:
         self._expected = Expected(self._names, fleet, self.marks, self._skews, frozenset(followed))
         self._next = state.next_mail()
         self._held = Held()
+        self._heard: dict[str, float] = {}  # when a host's lines were read last, by the machine's clock
 
     def take(self, entries: Sequence[LogEntry], number: int, now: float) -> None:
         """Put new entries to the groups that they touch. `number` is the round's, `now` the machine's clock."""
@@ -93,6 +94,7 @@ class OpenMails:
         groups.save(number, now)
         self._next = groups.next
         self.marks.update(marks)
+        self._heard.update(dict.fromkeys(marks, now))
         self._state.set_marks(marks)
 
     def ready(
@@ -133,7 +135,8 @@ class OpenMails:
             self._state.wake(host)
         more = self._names.facts > facts  # than was known when the first of them was assembled
         for head, moved, entries, assembly in due:
-            self._look(head, moved, entries, self._assembled(entries, head, judged=False) if more else assembly, look)
+            again = self._assembled(entries, head, judged=False) if more else assembly
+            self._look(head, moved, entries, again, look, lambda host: self._come(host, moved, now, unread))  # noqa: B023
         self._skews.keep(self._state)
         if self._names.facts > facts:
             self._state.set_meta("names", json.dumps(self._names.learnt()))
@@ -168,6 +171,12 @@ class OpenMails:
             passed = IDLE
         return head.last + passed if passed >= IDLE else 0.0
 
+    def _come(self, host: str, moved: float, now: float, unread: Mapping[str, float]) -> float:
+        """How far another host's log has come: one of which nothing is read any more has come as far as our clock."""
+        mark = self.marks.get(host, 0.0)
+        silent = now - max(self._heard.get(host, 0.0), unread.get(host, 0.0)) >= IDLE
+        return max(mark, moved) if silent or moved == math.inf else mark
+
     def _assembled(self, entries: list[LogEntry], head: Head, *, judged: bool) -> Assembly:
         """The mails of a group; `judged`: by what is known of the clocks, else as they read."""
         dated = self._skews.dated(entries) if judged else entries
@@ -187,7 +196,15 @@ class OpenMails:
             return mark >= head.last + QUIET or mark >= (head.looked or head.last) + BUSY
         return any(self._reached(host, moved) >= settles for host, settles in head.waits.items())
 
-    def _look(self, head: Head, moved: float, entries: list[LogEntry], assembly: Assembly, look: Look) -> None:
+    def _look(
+        self,
+        head: Head,
+        moved: float,
+        entries: list[LogEntry],
+        assembly: Assembly,
+        look: Look,
+        come: Callable[[str], float],
+    ) -> None:
         """Hand over what is settled of a group that was assembled as its hosts' clocks read."""
         reached = self._reached(head.host, moved)
         looked = max(head.last, self.marks.get(head.host, 0.0))
@@ -201,7 +218,7 @@ class OpenMails:
         off = self._skews.off()
         if off and not hosts.isdisjoint(off):
             assembly = self._assembled(entries, head, judged=True)
-        if reached < head.last + LATE and (late := self._expected.senders(assembly.mails)):
+        if reached < head.last + LATE and (late := self._expected.senders(assembly.mails, come)):
             look.heads.append(head._replace(looked=looked, waits=late))
             return
         waits: dict[str, float] = {}

@@ -305,6 +305,31 @@ def test_a_first_reading_of_weeks_forgets_no_mail_before_it_was_sent(tmp_path: P
     state.close()
 
 
+@pytest.mark.parametrize("silent", [True, False])
+def test_what_a_log_passes_over_is_waited_for_two_minutes_whether_it_goes_on_or_not(
+    tmp_path: Path, silent: bool
+) -> None:
+    def removed(host: str, clock: str) -> str:
+        return f"2026-11-23T{clock}+00:00 {host} postfix/qmgr[3]: 0FF3498D610: removed\n"
+
+    logs, client = {host: tmp_path / f"{host}.log" for host in ("mx1", "mx2")}, Memory()
+    logs["mx1"].write_text(removed("mx1", "01:05:30"))
+    logs["mx2"].write_text(handed_on(1)[1] + removed("mx2", "01:05:45"))
+    rounds = begin(State(tmp_path / "state.db"), logs, client, now=START)
+    rounds.go()
+    rounds._began += 60.0 if silent else 0.0
+    rounds.go()
+    rounds.scene.handover.send()
+    assert client.got() == [], "mx1 does not tell what it handed on: a line of it may be late"
+    rounds._began += 100.0 if silent else 0.0
+    if not silent:
+        with logs["mx1"].open("a") as log:
+            log.write(removed("mx1", "01:07:30"))
+    rounds.go()
+    rounds.scene.handover.send()
+    assert [span.host for span in client.got() if span.name == "smtp receive"] == ["mx2"]
+
+
 @pytest.mark.parametrize("fails", ["source", "log"])
 def test_a_log_that_cannot_be_read_for_long_is_not_taken_for_one_that_is_silent(
     whole: Spans, tmp_path: Path, fails: str, monkeypatch: pytest.MonkeyPatch
