@@ -3,7 +3,9 @@
 Every shard numbers what is written to it (`_seq_no`), so that its numbers behind the last one read are what is new,
 whatever times the documents have. A deleted or overwritten document leaves a hole in the numbers for ever, and a new
 one can be found only after the next refresh: a range of numbers is taken when it is whole, or when its end was known
-before the last refresh. The primary term, which grows when a node restarts, is no part of a place.
+before the last refresh. So it was where a document can be found whose number was given after that; where no number was
+given since, the time of a refresh is waited for. The primary term, which grows when a node restarts, is no part of a
+place.
 
 Where the right to ask for the numbers is missing (`indices:monitor/stats`), documents are followed by the time at which
 they were taken in, where the index keeps it, else by their own time: each round reaches back, and remembers which of
@@ -34,7 +36,9 @@ PAGE, SMALL_PAGE = 5000, 1000
 FEW = 8
 """So many shards are read in large pages; of more, each one's page waits in memory."""
 MARGIN = 5.0
-"""Seconds behind the refresh interval after which what was written can be found, on a busy server too."""
+"""Seconds behind the refresh interval after which what was written can be found, where nothing was written since."""
+LONGEST_REFRESH = 600.0
+"""The same, where more was written since and cannot be found either: on a very busy server."""
 PATIENCE = 7.0
 """Seconds to wait for a refresh within a round; a longer one is left to the next round."""
 OVERLAP = 600.0
@@ -44,13 +48,25 @@ _DAY = 86400.0
 
 
 class Shard(NamedTuple):
-    """One shard: its index, that index' ID, its number, the last number that it has given, seconds to a refresh."""
+    """One shard: its index, that index' ID, its number, seconds to a refresh.
+
+    Of the numbers that it gives to documents `last` is the one up to which all are written, `top` the latest.
+    """
 
     name: str
     uuid: str
     number: int
     last: int
+    top: int
     refresh: float
+
+
+class End(NamedTuple):
+    """An end of a shard's numbers that was seen: its `last` and `top` then, and when that was (machine's clock)."""
+
+    last: int
+    at: float
+    top: int
 
 
 @dataclass(frozen=True)
@@ -111,9 +127,12 @@ class Feed:
         intervals = self._intervals()
         for index, stats in told.get("indices", {}).items():
             for number, copies in stats.get("shards", {}).items():
-                last = [c["seq_no"]["global_checkpoint"] for c in copies if c.get("routing", {}).get("primary")]
-                if last and last[0] >= 0:
-                    yield Shard(index, stats.get("uuid", index), int(number), last[0], intervals.get(index, 1.0))
+                numbers = [copy["seq_no"] for copy in copies if copy.get("routing", {}).get("primary")]
+                last = numbers[0]["global_checkpoint"] if numbers else -1
+                if last >= 0:
+                    top = numbers[0].get("max_seq_no", last)
+                    refresh = intervals.get(index, 1.0)
+                    yield Shard(index, stats.get("uuid", index), int(number), last, top, refresh)
 
     def _intervals(self) -> dict[str, float]:
         """Seconds between two refreshes, of the indices that set them; never is a day."""
@@ -177,10 +196,12 @@ class ShardTail:
         self._last = _reached(place)
         self._first = place is None
         self._born = monotonic()
-        seen = [(int(last), float(at)) for last, at in (place or {}).get("seen", ())]
-        self._seen = [each for each in seen if each[0] > self._last]
-        if not self._seen or self._seen[-1][0] < shard.last:
-            self._seen.append((shard.last, now))
+        seen = [
+            End(int(last), float(at), int(top[0] if top else last)) for last, at, *top in (place or {}).get("seen", ())
+        ]
+        self._seen = [each for each in seen if each.last > self._last]
+        if not self._seen or self._seen[-1].last < shard.last:
+            self._seen.append(End(shard.last, now, shard.top))
 
     def __iter__(self) -> Iterator[tuple[LogEntry, int]]:
         """New entries, each with its number."""
@@ -205,22 +226,34 @@ class ShardTail:
     def place(self, mark: int | None = None) -> dict[str, Any]:
         """The place behind a document, or behind all that was read."""
         last = self._last if mark is None else mark
-        return {"last": last, "seen": [each for each in self._seen if each[0] > last][-_KNOWN:]}
+        return {"last": last, "seen": [each for each in self._seen if each.last > last][-_KNOWN:]}
 
     def _whole(self) -> tuple[int, Answer | None]:
         """An end up to which every document can be found, and the first page; the place and None if there is none."""
         while True:
-            end = self._seen[-1][0]
+            end = self._seen[-1].last
             answer = self._page(end, None)
             if answer["hits"]["total"]["value"] == end - self._last:
                 return end, answer
             due = self._shard.refresh + MARGIN
-            known = [last for last, at in self._seen if not 0 <= self._now + monotonic() - self._born - at < due]
-            if known:
-                return known[-1], answer if known[-1] == end else self._page(known[-1], None)
+            known = next((each.last for each in reversed(self._seen) if self._is_refreshed(each, due)), None)
+            if known is not None:
+                return known, answer if known == end else self._page(known, None)
             if due > PATIENCE or monotonic() - self._born > PATIENCE + MARGIN:
                 return self._last, None
             sleep(0.3)
+
+    def _is_refreshed(self, end: End, due: float) -> bool:
+        """Whether all documents up to an end can be found: a refresh has begun since that was seen."""
+        passed = self._now + monotonic() - self._born - end.at
+        if 0 <= passed < due:
+            return False
+        query = {"range": {"_seq_no": {"gt": end.top}}}
+        later = self._search({"query": query, "size": 0, "track_total_hits": 1})["hits"]["total"]["value"]
+        if later or not 0 <= passed < LONGEST_REFRESH:
+            return True
+        tops = [shard.top for shard in self._feed.shards() if _name(shard) == self.name]
+        return tops == [end.top]
 
     def _page(self, end: int, after: Sequence[Any] | None) -> Answer:
         body: dict[str, Any] = {

@@ -113,6 +113,59 @@ def test_what_is_not_refreshed_yet_is_left_to_a_later_round(
     assert sorted(index.round()) == list(range(50))
 
 
+def test_what_a_slow_refresh_has_not_shown_yet_is_not_taken_for_deleted(
+    followed: Callable[..., Followed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = followed(refresh_interval="1h", number_of_shards=1)
+    monkeypatch.setattr(opensearch_tail.Feed, "_intervals", lambda _feed: {})  # as if it were refreshed each second
+    monkeypatch.setattr(opensearch_tail, "MARGIN", -0.8)
+    monkeypatch.setattr(opensearch_tail, "PATIENCE", 0.5)
+    index.put(document(number) for number in range(50))
+    index.client.indices.refresh(index=index.name)
+    assert sorted(index.round()) == list(range(50))
+    with monkeypatch.context() as busy:
+        written = written_to_all_the_time(index, 50, busy)
+        for _ in range(3):
+            assert index.round() == []
+            time.sleep(0.3)
+    index.client.indices.refresh(index=index.name)
+    assert sorted(index.round()) == list(range(50, written[-1]))
+
+
+def test_a_hole_is_passed_over_as_soon_as_what_came_behind_it_can_be_found(
+    followed: Callable[..., Followed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = followed(refresh_interval="1h", number_of_shards=1)
+    index.put(document(number) for number in range(50))
+    index.client.indices.refresh(index=index.name)
+    assert sorted(index.round()) == list(range(50))
+    monkeypatch.setattr(opensearch_tail.Feed, "_intervals", lambda _feed: {})
+    monkeypatch.setattr(opensearch_tail, "PATIENCE", 0.0)
+    [hit] = index.client.search(index=index.name, body={"size": 1})["hits"]["hits"]
+    index.client.delete(index=index.name, id=hit["_id"])
+    index.put([document(50)])
+    index.client.indices.refresh(index=index.name)
+    assert index.round() == [], "it may be a document that cannot be found yet"
+    index.put([document(51)])
+    index.client.indices.refresh(index=index.name)
+    monkeypatch.setattr(opensearch_tail, "MARGIN", -1.0)
+    written_to_all_the_time(index, 52, monkeypatch)
+    assert index.round() == [50], "51 was numbered after the hole, and can be found"
+
+
+def written_to_all_the_time(index: Followed, number: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Whenever its numbers are asked for, one more has been written, and not been refreshed; all of them so far."""
+    written = [number]
+
+    def shards(feed: opensearch_tail.Feed, ask: Any = opensearch_tail.Feed.shards) -> Any:
+        index.put([document(written[-1])])
+        written.append(written[-1] + 1)
+        return ask(feed)
+
+    monkeypatch.setattr(opensearch_tail.Feed, "shards", shards)
+    return written
+
+
 def test_a_first_reading_begins_where_it_is_told(followed: Callable[..., Followed]) -> None:
     index = followed()
     index.put(document(number) for number in range(500))
@@ -140,7 +193,7 @@ class Recovering:
 
     def request(self, _method: str, path: str, _body: Any = None, **_params: str) -> dict[str, Any]:
         if path.endswith("/_stats/docs"):
-            copies = [{"routing": {"primary": True}, "seq_no": {"global_checkpoint": 7}}]
+            copies = [{"routing": {"primary": True}, "seq_no": {"global_checkpoint": 7, "max_seq_no": 7}}]
             return {"indices": {"logs": {"uuid": "U", "shards": {"0": copies, "1": []}}}}
         return {"logs": {"settings": {"index.uuid": "U"}}} if path.endswith("index.uuid") else {}
 
