@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mailtrace.sources.opensearch_fields import Field, Fields
-from mailtrace.sources.opensearch_hits import seconds
 from mailtrace.sources.opensearch_index import Index
-from mailtrace.sources.opensearch_query import Clause, in_time, one_of
+from mailtrace.sources.opensearch_query import Clause, in_time, one_of, sort_of
 
 MOST_HOSTS = 10_000
 _FEW, _LEAST, _WIDER = 5000, 1 / 1024, 16
@@ -83,7 +82,8 @@ def _window(index: Index, times: Sequence[Field], start: float | None, end: floa
     first, last = values.pop("min0"), values.pop("max0")
     if first is None or last is None or any(value is not None for value in values.values()):
         return None
-    low, high = seconds(first) - 1.0, seconds(last) + 1.0  # an index may keep finer times than it tells
+    unit = times[0].per_second
+    low, high = first / unit - 1.0, last / unit + 1.0  # an index may keep finer times than it tells
     return low if start is None else max(start, low), high if end is None else min(end, high)
 
 
@@ -101,13 +101,13 @@ class _Ends:
 
     def look(self, index: Index, fields: Fields, window: tuple[float, float], *, timeless: bool) -> int:
         """Look from both ends of a window inwards; how many documents have no time, where that is asked."""
-        low, high = window
-        done, without = 0.0, 0
-        wide = (high - low) * max(_LEAST, _FEW / max(sum(self.lines.values()), 1))
+        low, high = left, right = window
+        part = max(_LEAST, _FEW / max(sum(self.lines.values()), 1))
+        wide = (high - low) * part
+        without = 0
         missing: set[str] | None = None
         while missing is None or missing:
-            wide = min(wide, high - low)
-            sides = {"min0": (low + done, low + wide), "max0": (high - wide, high - done)}
+            sides = {"min0": (left, min(left + wide, high)), "max0": (max(right - wide, low), right)}
             body = _stretches(fields, sides, missing, timeless=timeless and missing is None)
             told = index.search(body).get("aggregations", {})
             without += int(told.get("timeless", {}).get("doc_count", 0))
@@ -115,11 +115,31 @@ class _Ends:
                 for bucket in told.get(kind, {}).get("by", {}).get("buckets", ()):
                     if bucket[kind].get("value") is not None:
                         found.setdefault(str(bucket["key"]), bucket[kind]["value"])
-            if wide >= high - low:
+            if left + wide >= high and right - wide <= low:
                 break
             missing = {host for host in self.lines if any(host not in found for found in self.known.values())}
-            done, wide = wide, wide * _WIDER
+            if missing:
+                first = _edge(index, fields, missing, (left + wide, high), "asc")
+                last = _edge(index, fields, missing, (low, right - wide), "desc")
+                # A stray line of 1970 or 2099 is far from all others.
+                stray = first - left > 2 * wide or right - last > 2 * wide
+                left, right = first - 0.001, last + 0.001
+                wide = (right - left) * part if stray and right > left else wide * _WIDER
         return without
+
+
+def _edge(index: Index, fields: Fields, hosts: set[str], window: tuple[float, float], order: str) -> float:
+    """The time of the first (`asc`) or last line of some hosts in a window; its other end where there is none."""
+    query = in_time({"bool": {"filter": [_of(fields, hosts)]}}, fields.timestamp, *window)
+    sort = [{name: {**how, "order": order}} for each in sort_of(fields.timestamp) for name, how in each.items()]
+    hits = index.search({"size": 1, "query": query, "sort": sort, "_source": False, "track_total_hits": False})
+    unit = 1e9 if fields.timestamp[0].in_nanos else fields.timestamp[0].per_second
+    found = [hit["sort"][0] / unit for hit in hits.get("hits", {}).get("hits", ())]
+    return found[0] if found else window[order == "asc"]
+
+
+def _of(fields: Fields, hosts: set[str]) -> Clause:
+    return {"terms": {fields.hostname[0].exact: sorted(hosts)}}
 
 
 def _stretches(
@@ -139,7 +159,7 @@ def _stretches(
         wanted.append(without)
     filters: list[Clause] = [one_of(wanted)]
     if hosts is not None:
-        filters.append({"terms": {host.exact: sorted(hosts)}})
+        filters.append(_of(fields, hosts))
     return {"size": 0, "query": {"bool": {"filter": filters}}, "aggs": aggs, "track_total_hits": False}
 
 

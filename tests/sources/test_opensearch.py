@@ -28,7 +28,7 @@ from mailtrace.notify import Asked
 from mailtrace.parsers import make_parser
 from mailtrace.report import Report
 from mailtrace.run import check, plan, run_job
-from mailtrace.sources import opensearch_connection, opensearch_pages
+from mailtrace.sources import opensearch_connection, opensearch_ends, opensearch_pages
 from mailtrace.sources.opensearch import OpenSearchSource
 from mailtrace.sources.opensearch_ends import counted, counting
 
@@ -404,12 +404,14 @@ HOSTS_OF_ALL_TIMES = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", ["date", "date_nanos", "long"])
 def test_the_first_and_the_last_line_of_each_host_are_those_that_counting_all_lines_finds(
-    client: Any, source: Callable[..., OpenSearchSource]
+    client: Any, source: Callable[..., OpenSearchSource], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    hosts = {"@timestamp": DATE, "host": {"properties": {"name": EXACT}}}
-    put(client, "ends", lines_of_hosts(*HOSTS_OF_ALL_TIMES), hosts)
-    made = source("ends")
+    monkeypatch.setattr(opensearch_ends, "_FEW", 10)
+    hosts = {"@timestamp": {"type": kind}, "host": {"properties": {"name": EXACT}}}
+    put(client, f"ends-{kind}", lines_of_hosts(*HOSTS_OF_ALL_TIMES), hosts)
+    made = source(f"ends-{kind}")
     made._learn()
 
     def told(aggregations: Mapping[str, Any], *, all_lines: bool) -> list[tuple[Any, ...]]:
@@ -426,6 +428,27 @@ def test_the_first_and_the_last_line_of_each_host_are_those_that_counting_all_li
         assert told(counted(made._index, made._fields, *window), all_lines=whole) == wanted
         met += len(wanted)
     assert met > 12
+
+
+def test_a_stray_line_of_another_century_does_not_make_all_be_counted(
+    client: Any, source: Callable[..., OpenSearchSource], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opensearch_ends, "_FEW", 50)
+    hosts = {"@timestamp": DATE, "host": {"properties": {"name": EXACT}}}
+    usual = lines_of_hosts(*((f"mx{n}", n, 86400 - n, 400) for n in range(8)))
+    stray = [document(1, "AAAA10CAFE", time=0.5, host="mx1"), document(2, "AAAA20CAFE", time=4.1e9, host="mx2")]
+    put(client, "stray", [*usual, *stray], hosts)
+    made = source("stray")
+    made._learn()
+    before = made._connection.requests
+    found = counted(made._index, made._fields, None, None)
+    assert made._connection.requests - before <= 8
+    wanted = made._index.search(counting(made._fields, None, None))["aggregations"]
+    ends = [
+        sorted((b["key"], b["min0"]["value"], b["max0"]["value"]) for b in each["h0"]["by"]["buckets"])
+        for each in (found, wanted)
+    ]
+    assert ends[0] == ends[1]
 
 
 def test_hosts_in_several_fields_and_lines_without_a_time_are_all_counted(
