@@ -6,6 +6,7 @@ import io
 import logging
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -26,11 +27,29 @@ def _job() -> Job:
     return load_job({"version": 1, "kind": "trace", "config": config, "find": {}, "export": [{"csv": {}}]})
 
 
-def test_what_happens_is_told_in_the_log(
-    job: Job, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logging.getLogger("mailtrace"), "propagate", True)
-    caplog.set_level("INFO", "mailtrace")
+class Heard(logging.Handler):
+    """What a log was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
+@pytest.fixture(name="heard")
+def _heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
+    log, heard = logging.getLogger("mailtrace"), Heard()
+    monkeypatch.setattr(log, "handlers", [heard])
+    monkeypatch.setattr(log, "propagate", False)
+    before = log.level
+    log.setLevel(logging.INFO)
+    yield heard
+    log.setLevel(before)
+
+
+def test_what_happens_is_told_in_the_log(job: Job, heard: Heard) -> None:
     with Console(job) as console:
         console(notify.StepStarted("walk"))
         console(notify.Warning("unreachable", "no route", host="mx1"))
@@ -38,7 +57,7 @@ def test_what_happens_is_told_in_the_log(
         console(notify.Expectation("bounced: none", held=True))
         console(notify.Waiting(1, 2, pause=1.0, left=60.0))
         console(notify.Waiting(1, 2, pause=1.0, left=60.0))
-    said = [record.getMessage() for record in caplog.records]
+    said = heard.said
     assert said[:2] == ["mx1: no route", "job.yaml:7: expected delivered: all; seen: 1 of 2"]
     assert len(said) == 3, "what is waited for is said once"
     assert said[2].endswith("at most: 1 mail, 2 recipients not final yet")
