@@ -16,6 +16,8 @@ from mailtrace.sources.opensearch_index import Index
 from mailtrace.sources.opensearch_query import Clause, in_time, one_of, sort_of
 
 MOST_HOSTS = 10_000
+_GAPS = 2
+"""Gaps that are stepped over: a stray line of 1970 or 2099 is far from all others."""
 _FEW, _LEAST, _WIDER = 5000, 1 / 1024, 16
 """Lines in about the first stretch; which part of the time it is at least; how many times wider the next ones reach."""
 _Aggregations = Mapping[str, Any]
@@ -104,11 +106,11 @@ class _Ends:
         low, high = left, right = window
         part = max(_LEAST, _FEW / max(sum(self.lines.values()), 1))
         wide = (high - low) * part
-        without = 0
+        without, gaps = 0, _GAPS
         missing: set[str] | None = None
         while missing is None or missing:
             sides = {"min0": (left, min(left + wide, high)), "max0": (max(right - wide, low), right)}
-            body = _stretches(fields, sides, missing, timeless=timeless and missing is None)
+            body = _stretches(fields, sides, self._some(missing), timeless=timeless and missing is None)
             told = index.search(body).get("aggregations", {})
             without += int(told.get("timeless", {}).get("doc_count", 0))
             for kind, found in self.known.items():
@@ -118,28 +120,29 @@ class _Ends:
             if left + wide >= high and right - wide <= low:
                 break
             missing = {host for host in self.lines if any(host not in found for found in self.known.values())}
-            if missing:
-                first = _edge(index, fields, missing, (left + wide, high), "asc")
-                last = _edge(index, fields, missing, (low, right - wide), "desc")
-                # A stray line of 1970 or 2099 is far from all others.
-                stray = first - left > 2 * wide or right - last > 2 * wide
-                left, right = first - 0.001, last + 0.001
-                wide = (right - left) * part if stray and right > left else wide * _WIDER
+            left, right = min(left + wide, high), max(right - wide, low)
+            gap = False
+            if missing and gaps:
+                gaps -= 1
+                first, last = _edge(index, fields, (left, high), "asc"), _edge(index, fields, (low, right), "desc")
+                gap = first - left > wide or right - last > wide
+                left, right = max(left, first - 0.001), min(right, last + 0.001)
+            wide = (right - left) * part if gap and right > left else wide * _WIDER
         return without
 
+    def _some(self, hosts: set[str] | None) -> set[str] | None:
+        """The hosts, None where they are all: nothing need be picked out then."""
+        return hosts if hosts is not None and len(hosts) < len(self.lines) else None
 
-def _edge(index: Index, fields: Fields, hosts: set[str], window: tuple[float, float], order: str) -> float:
-    """The time of the first (`asc`) or last line of some hosts in a window; its other end where there is none."""
-    query = in_time({"bool": {"filter": [_of(fields, hosts)]}}, fields.timestamp, *window)
+
+def _edge(index: Index, fields: Fields, window: tuple[float, float], order: str) -> float:
+    """The time of the first (`asc`) or last line in a window; its other end where there is none."""
+    query = in_time({"bool": {"filter": []}}, fields.timestamp, *window)
     sort = [{name: {**how, "order": order}} for each in sort_of(fields.timestamp) for name, how in each.items()]
     hits = index.search({"size": 1, "query": query, "sort": sort, "_source": False, "track_total_hits": False})
     unit = 1e9 if fields.timestamp[0].in_nanos else fields.timestamp[0].per_second
     found = [hit["sort"][0] / unit for hit in hits.get("hits", {}).get("hits", ())]
     return found[0] if found else window[order == "asc"]
-
-
-def _of(fields: Fields, hosts: set[str]) -> Clause:
-    return {"terms": {fields.hostname[0].exact: sorted(hosts)}}
 
 
 def _stretches(
@@ -159,7 +162,7 @@ def _stretches(
         wanted.append(without)
     filters: list[Clause] = [one_of(wanted)]
     if hosts is not None:
-        filters.append(_of(fields, hosts))
+        filters.append({"terms": {host.exact: sorted(hosts)}})
     return {"size": 0, "query": {"bool": {"filter": filters}}, "aggs": aggs, "track_total_hits": False}
 
 
