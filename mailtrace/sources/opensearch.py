@@ -308,9 +308,9 @@ class OpenSearchSource:
                 self._counted = ahead(counted, self._index, self._fields, *self._spans.wanted)
             else:
                 self._spans.take({})
-            if self._counted is None and self._fields.hostname:
-                text = "the host field has no keyword: what it covers of each host is not known"
-                self._problem(f"{self._access.index}: {text}", missing=False)
+                if self._fields.hostname:
+                    text = "the host field has no keyword: what it covers of each host is not known"
+                    self._problem(f"{self._access.index}: {text}", missing=False)
         if self._state is None and self._is_recent():
             self._state = ahead(state_of, self._index, self._fields)
 

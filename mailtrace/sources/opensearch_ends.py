@@ -29,15 +29,14 @@ def can_be_counted(fields: Fields) -> bool:
 
 
 def counted(index: Index, fields: Fields, start: float | None, end: float | None) -> _Aggregations:
-    """Hosts in a window (UTC seconds), as `counting` would tell them. Raises `Failed`.
+    """Hosts in a window (UTC seconds), as `counting` would tell them, where they can be counted. Raises `Failed`.
 
     Lines are counted, and those without a time, only where there is no window.
     """
     lines = _lines(index, fields.hostname[0])
     window = _window(index, fields.timestamp, start, end) if lines else None
     if lines is None or (lines and window is None):
-        body = counting(fields, start, end)
-        aggregations: _Aggregations = index.search(body).get("aggregations", {}) if body else {}
+        aggregations: _Aggregations = index.search(counting(fields, start, end)).get("aggregations", {})
         return aggregations
     ends, timeless = _Ends(lines), 0
     if window is not None and window[0] <= window[1]:
@@ -46,20 +45,14 @@ def counted(index: Index, fields: Fields, start: float | None, end: float | None
     return {"h0": {"by": {"buckets": buckets}}, "timeless": {"doc_count": timeless}}
 
 
-def counting(fields: Fields, start: float | None, end: float | None) -> Clause | None:
-    """A search that counts the lines of each host, with the first and the last; None where no field tells the host."""
-    inner = {
-        f"{kind}{number}": {kind: {"field": each.name}}
-        for number, each in enumerate(fields.timestamp)
-        for kind in ("min", "max")
-    }
+def counting(fields: Fields, start: float | None, end: float | None) -> Clause:
+    """A search that counts the lines of each host, with the first and the last."""
+    inner = _least_and_most(fields.timestamp)
     aggs: dict[str, Any] = {}
     for number, each in enumerate(fields.hostname):
         if each.exact:
             before = [{"exists": {"field": other.name}} for other in fields.hostname[:number]]
             aggs[f"h{number}"] = {"filter": {"bool": {"must_not": before}}, "aggs": {"by": _by(each, inner)}}
-    if not aggs:
-        return None
     if start is None and end is None:
         aggs["timeless"] = {"filter": _without_time(fields.timestamp)}
     query = in_time({"bool": {"filter": []}}, fields.timestamp, start, end)
@@ -78,7 +71,7 @@ def _lines(index: Index, host: Field) -> dict[str, int] | None:
 
 def _window(index: Index, times: Sequence[Field], start: float | None, end: float | None) -> tuple[float, float] | None:
     """From when to when there may be lines in a window; None where some have their time in another field."""
-    ends = {f"{kind}{n}": {kind: {"field": each.name}} for n, each in enumerate(times) for kind in ("min", "max")}
+    ends = _least_and_most(times)
     told = index.search({"size": 0, "aggs": ends, "track_total_hits": False}).get("aggregations", {})
     values = {name: told.get(name, {}).get("value") for name in ends}
     first, last = values.pop("min0"), values.pop("max0")
@@ -164,6 +157,10 @@ def _stretches(
     if hosts is not None:
         filters.append({"terms": {host.exact: sorted(hosts)}})
     return {"size": 0, "query": {"bool": {"filter": filters}}, "aggs": aggs, "track_total_hits": False}
+
+
+def _least_and_most(times: Sequence[Field]) -> dict[str, Clause]:
+    return {f"{kind}{n}": {kind: {"field": each.name}} for n, each in enumerate(times) for kind in ("min", "max")}
 
 
 def _by(host: Field, aggs: Mapping[str, Any] | None = None) -> Clause:
