@@ -236,24 +236,35 @@ class ShardTail:
             if answer["hits"]["total"]["value"] == end - self._last:
                 return end, answer
             due = self._shard.refresh + MARGIN
-            known = next((each.last for each in reversed(self._seen) if self._is_refreshed(each, due)), None)
+            known = self._refreshed(due)
             if known is not None:
                 return known, answer if known == end else self._page(known, None)
             if due > PATIENCE or monotonic() - self._born > PATIENCE + MARGIN:
                 return self._last, None
             sleep(0.3)
 
-    def _is_refreshed(self, end: End, due: float) -> bool:
-        """Whether all documents up to an end can be found: a refresh has begun since that was seen."""
-        passed = self._now + monotonic() - self._born - end.at
-        if 0 <= passed < due:
-            return False
-        query = {"range": {"_seq_no": {"gt": end.top}}}
-        later = self._search({"query": query, "size": 0, "track_total_hits": 1})["hits"]["total"]["value"]
-        if later or not 0 <= passed < LONGEST_REFRESH:
-            return True
-        tops = [shard.top for shard in self._feed.shards() if _name(shard) == self.name]
-        return tops == [end.top]
+    def _refreshed(self, due: float) -> int | None:
+        """The last end that was seen before some refresh began: all documents up to it can be found."""
+        passed = self._now + monotonic() - self._born
+        ends = [end for end in self._seen if not 0 <= passed - end.at < due]
+        if not ends:
+            return None
+        newest = self._number({"match_all": {}}, "desc")
+        sure = [end.last for end in ends if newest > end.top or not 0 <= passed - end.at < LONGEST_REFRESH]
+        latest = ends[-1]
+        if sure[-1:] != [latest.last] and self._top() == latest.top:  # nothing was numbered since
+            return latest.last
+        return sure[-1] if sure else None
+
+    def _top(self) -> int:
+        """The latest number by now, -1 where the shard tells none."""
+        return next((shard.top for shard in self._feed.shards() if _name(shard) == self.name), -1)
+
+    def _number(self, query: Clause, order: str) -> int:
+        """The number of the first (`asc`) or last document that a query finds, -1 where it finds none."""
+        body = {"query": query, "sort": [{"_seq_no": order}], "size": 1, "_source": False}
+        hits = self._search(body)["hits"]["hits"]
+        return int(hits[0]["sort"][0]) if hits else -1
 
     def _page(self, end: int, after: Sequence[Any] | None) -> Answer:
         body: dict[str, Any] = {
@@ -276,13 +287,8 @@ class ShardTail:
         """The last number before the first document of a time; of what is there, where there is none."""
         name = self._feed.fields.timestamp[0].name
         window = {"range": {name: {"gte": round(since * 1000), "format": "epoch_millis"}}}
-        everything: dict[str, Any] = {"match_all": {}}
-        for query, order, less in ((window, "asc", 1), (everything, "desc", 0)):
-            body = {"query": query, "sort": [{"_seq_no": order}], "size": 1, "_source": False}
-            hits = self._search(body)["hits"]["hits"]
-            if hits:
-                return int(hits[0]["sort"][0]) - less
-        return -1
+        first = self._number(window, "asc")
+        return first - 1 if first >= 0 else self._number({"match_all": {}}, "desc")
 
 
 class TimeTail:
