@@ -112,6 +112,11 @@ class OpenMails:
         `most` are passed at a time, those numbered above `after`. With `everything`, no more lines are expected:
         nothing is waited for. `unread` tells of hosts when their logs could last not be read (machine's clock).
         """
+
+        def silent(host: str) -> bool:
+            """Whether nothing is read of a host any more: its clock goes on as ours does."""
+            return everything or now - max(self._heard.get(host, 0.0), unread.get(host, 0.0)) >= IDLE
+
         look = Look()
         facts = self._names.facts
         heads = self._state.pending(number, after, most)
@@ -136,7 +141,7 @@ class OpenMails:
         more = self._names.facts > facts  # than was known when the first of them was assembled
         for head, moved, entries, assembly in due:
             again = self._assembled(entries, head, judged=False) if more else assembly
-            self._look(head, moved, entries, again, look, lambda host: self._come(host, moved, now, unread))  # noqa: B023
+            self._look(head, moved, entries, again, look, silent)
         self._skews.keep(self._state)
         if self._names.facts > facts:
             self._state.set_meta("names", json.dumps(self._names.learnt()))
@@ -171,12 +176,6 @@ class OpenMails:
             passed = IDLE
         return head.last + passed if passed >= IDLE else 0.0
 
-    def _come(self, host: str, moved: float, now: float, unread: Mapping[str, float]) -> float:
-        """How far another host's log has come: one of which nothing is read any more has come as far as our clock."""
-        mark = self.marks.get(host, 0.0)
-        silent = now - max(self._heard.get(host, 0.0), unread.get(host, 0.0)) >= IDLE
-        return max(mark, moved) if silent or moved == math.inf else mark
-
     def _assembled(self, entries: list[LogEntry], head: Head, *, judged: bool) -> Assembly:
         """The mails of a group; `judged`: by what is known of the clocks, else as they read."""
         dated = self._skews.dated(entries) if judged else entries
@@ -203,9 +202,13 @@ class OpenMails:
         entries: list[LogEntry],
         assembly: Assembly,
         look: Look,
-        come: Callable[[str], float],
+        silent: Callable[[str], bool],
     ) -> None:
         """Hand over what is settled of a group that was assembled as its hosts' clocks read."""
+
+        def come(host: str) -> float:
+            return self._reached(host, moved if silent(host) else 0.0)
+
         reached = self._reached(head.host, moved)
         looked = max(head.last, self.marks.get(head.host, 0.0))
         if reached < head.last + UNKNOWN and not self._skews.known(assembly.mails):
