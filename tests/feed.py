@@ -125,14 +125,14 @@ def run(
                 state.close()
             state = State(folder / "state.db")
             made = begin(state, there, client, hold, now=now)
-        _went(made.go())
+        went(made.go())
     assert made is not None
     assert state is not None
     for host, text in late.items():
         _append(there[host], text)
     for _ in range(hold + 2 if not late else hold + 3):
-        _went(made.go())
-    _went(made.finish())
+        went(made.go())
+    went(made.finish())
     made.scene.handover.send()
     state.close()
     return client
@@ -176,6 +176,7 @@ def _append(path: Path, text: bytes) -> None:
         log.write(text)
 
 
-def _went(done: Any) -> None:
+def went(done: Any) -> None:
+    """A round in which nothing went wrong."""
     assert not done.failed, done.failed
     assert not done.problems, done.problems

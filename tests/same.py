@@ -17,14 +17,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from feed import Memory, rounds_of
+from feed import Memory, rounds_of, went
 
 from mailtrace.load import load_job
 from mailtrace.otlp.client import Client
 from mailtrace.otlp.encode import encode
 from mailtrace.otlp.spans import spans_of
 from mailtrace.run import gather, sources
-from mailtrace.tracing.status import Round
 
 Spans = list[tuple[str, bytes]]
 
@@ -42,6 +41,11 @@ def fleet(logs: dict[str, Path], facts: dict[str, Any] | None = None) -> dict[st
     named = {host: {"log_files": [str(path)]} for host, path in logs.items()}
     zones = {host: {"time_zone": told["time_zone"]} for host, told in (facts or {}).items()}
     return {"method": "files", "files_config": {"hosts": named}, "hosts": zones}
+
+
+def called(facts: dict[str, Any]) -> dict[str, Any]:
+    """What a configuration tells of hosts whose names and addresses are known."""
+    return {host: {key: told[key] for key in ("addresses", "aliases")} for host, told in facts.items()}
 
 
 def together(corpus: Path, hosts: dict[str, Any], folder: Path) -> dict[str, Path]:
@@ -94,8 +98,7 @@ def follow(
         path.touch()
     config = fleet(there)
     if late:
-        known = ("addresses", "aliases")
-        config["hosts"] = {host: {key: told[key] for key in known} for host, told in facts.items()}
+        config["hosts"] = called(facts)
     rounds = rounds_of(config, folder, client)
     kept = b""
     for piece in pieces(logs, facts, count):
@@ -105,17 +108,13 @@ def follow(
                 continue
             with (folder / path.name).open("ab") as log:
                 log.write(text)
-        _went(rounds.go())
+        went(rounds.go())
     if late:
         there[late].write_bytes(kept)
-        _went(rounds.go())
+        went(rounds.go())
     rounds.finish()
     rounds.scene.handover.send()
     rounds.scene.state.close()
-
-
-def _went(done: Round) -> None:
-    assert (done.failed, done.problems) == ("", {}), done
 
 
 def followed(logs: dict[str, Path], facts: dict[str, Any], folder: Path, count: int) -> Spans:

@@ -49,10 +49,7 @@ def test_what_a_log_that_has_come_so_far_does_not_tell_may_be_late(
     expected: tuple[Expected, dict[str, float], Names],
 ) -> None:
     known, marks, _names = expected
-
-    def come(host: str) -> float:
-        return marks.get(host, 0.0)
-
+    come = marks.__getitem__
     assert known.senders([mail(BOX)], come) == {}, "its log is behind: its lines are to come"
     marks["mx"] = T0 + 1.0 + QUIET
     assert known.senders([mail(BOX)], come) == {"mx": T0 + 1.0 + SHUFFLED}
@@ -66,10 +63,7 @@ def test_a_mail_without_a_message_id_waits_for_the_host_it_came_from(
     expected: tuple[Expected, dict[str, float], Names],
 ) -> None:
     known, marks, _names = expected
-
-    def come(host: str) -> float:
-        return marks.get(host, 0.0)
-
+    come = marks.__getitem__
     nameless = hop("box", "BBBBB22222", at=1.0, client="mx.example.com[192.0.2.1]")
     assert known.senders([mail(nameless)], come) == {"mx": T0 + 1.0 + QUIET}
 
